@@ -48,6 +48,7 @@ class Vocabulary:
             model_type=mode,
             hard_vocab_limit=False,
             normalization_rule_name="identity",
+            split_by_unicode_script=False,  # keeps clitics whole
             character_coverage=0.9999,
             pad_id=PAD,
             unk_id=UNK,

@@ -1,0 +1,1 @@
+"""Replies from latent-variable encoder-decoders, and the service that gives them."""

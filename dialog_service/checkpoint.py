@@ -1,0 +1,237 @@
+"""A checkpoint: a directory of config, vocabulary, weights and meta; nothing in it is executed.
+
+::
+
+    config.json           what the model is            (ModelConfig, and how it replies by default)
+    spm.model             its vocabulary               (SentencePiece)
+    weights.safetensors   its parameters
+    meta.json             where it comes from          (variant, seed, commit, data, metrics)
+
+Written aside, flushed to disk and renamed into place, so a directory of that name is whole.
+"""
+
+import contextlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dialog_service.errors import CheckpointError
+from dialog_service.models.config import Config, ModelConfig
+from dialog_service.models.seq2seq import LatentSeq2Seq, build_model
+from dialog_service.vocabulary import Vocabulary
+
+DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "default"
+CONFIG, VOCABULARY, WEIGHTS, META = "config.json", "spm.model", "weights.safetensors", "meta.json"
+
+
+_Document = TypeVar("_Document", bound=Config)
+
+
+class SamplingDefaults(Config):
+    """How the model replies where a request does not say; temperature 0 is greedy given z."""
+
+    temperature: float = Field(default=1.0, ge=0.0, le=5.0)
+    top_k: int = Field(default=0, ge=0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    latent_scale: float = Field(default=1.0, ge=0.0, le=4.0)
+
+
+class CheckpointConfig(Config):
+    """``config.json``."""
+
+    format: int = 1
+    model: ModelConfig
+    sampling: SamplingDefaults = SamplingDefaults()
+
+
+class CheckpointMeta(Config):
+    """``meta.json``: where the weights come from; figures are for people, nothing reads them."""
+
+    variant: str
+    preset: str
+    corpus: str
+    seed: int
+    commit: str
+    data_fingerprint: str
+    version: str = "1"
+    metrics: dict[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A model with all that is needed to reply with it."""
+
+    model: LatentSeq2Seq
+    vocabulary: Vocabulary
+    sampling: SamplingDefaults
+    meta: CheckpointMeta
+
+
+def save_checkpoint(
+    checkpoint: Checkpoint, directory: Path, *, dtype: torch.dtype | None = None
+) -> None:
+    """Write a checkpoint so that ``directory`` is at any moment absent, the old one or the new one.
+
+    Args:
+        checkpoint: what to write; the model may be on any device.
+        directory: where; an older checkpoint there is replaced.
+        dtype: store the weights in this type (float16 halves the size); None keeps theirs.
+
+    Raises:
+        CheckpointError: the disk is full or the place cannot be written.
+    """
+    with DirectoryReplacement(directory) as aside:
+        config = CheckpointConfig(model=checkpoint.model.config, sampling=checkpoint.sampling)
+        (aside / CONFIG).write_text(config.model_dump_json(indent=2) + "\n")
+        (aside / META).write_text(checkpoint.meta.model_dump_json(indent=2) + "\n")
+        (aside / VOCABULARY).write_bytes(checkpoint.vocabulary.model_proto)
+        save_file(_stored_weights(checkpoint.model, dtype), aside / WEIGHTS)
+
+
+def load_checkpoint(directory: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU in float32, in evaluation mode, everything cross-checked.
+
+    Raises:
+        CheckpointError: names the file and what does not fit.
+    """
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory}: no such checkpoint directory")
+    config = _read(directory / CONFIG, CheckpointConfig)
+    meta = _read(directory / META, CheckpointMeta)
+    vocabulary = Vocabulary.load(directory / VOCABULARY)
+    if len(vocabulary) != config.model.vocab_size:
+        raise CheckpointError(
+            f"{directory / VOCABULARY} has {len(vocabulary)} entries, "
+            f"{CONFIG} says model.vocab_size {config.model.vocab_size}"
+        )
+    model = build_model(config.model)
+    _fill(model, directory / WEIGHTS)
+    return Checkpoint(
+        model=model.eval(), vocabulary=vocabulary, sampling=config.sampling, meta=meta
+    )
+
+
+class DirectoryReplacement(contextlib.AbstractContextManager[Path]):
+    """A sibling to write into, that takes the place of ``directory`` when the block ends well.
+
+    Every file is flushed to disk before the rename, so a kill or a full disk at any moment leaves
+    the old directory or the new one.
+
+    Raises:
+        CheckpointError: nothing could be written there, or the disk is full.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Name the place; nothing is touched yet."""
+        self.directory = directory
+        self.aside = directory.with_name(f".{directory.name}.writing-{os.getpid()}")
+        self.old = directory.with_name(f".{directory.name}.replaced-{os.getpid()}")
+
+    def __enter__(self) -> Path:
+        """An empty directory beside the place."""
+        try:
+            shutil.rmtree(self.aside, ignore_errors=True)
+            self.aside.mkdir(parents=True)
+        except OSError as error:
+            raise self._refusal(error) from error
+        return self.aside
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Put the new directory in place, or leave no trace of it."""
+        try:
+            if error is None:
+                self._swap()
+        except OSError as failure:
+            raise self._refusal(failure) from failure
+        finally:
+            shutil.rmtree(self.aside, ignore_errors=True)
+        if isinstance(error, OSError | SafetensorError):
+            raise self._refusal(error) from error
+
+    def _swap(self) -> None:
+        for path in (*self.aside.iterdir(), self.aside):
+            _flush(path)
+        # A directory cannot be renamed over a full one: the old one steps aside first, and
+        # ``recovered`` puts it back should the process die between the two renames.
+        shutil.rmtree(self.old, ignore_errors=True)
+        if self.directory.exists():
+            self.directory.rename(self.old)
+        self.aside.rename(self.directory)
+        _flush(self.directory.parent)
+        shutil.rmtree(self.old, ignore_errors=True)
+
+    def _refusal(self, error: Exception) -> CheckpointError:
+        return CheckpointError(f"{self.directory}: cannot write the checkpoint: {error}")
+
+
+def recovered(directory: Path) -> Path:
+    """``directory``, put back first if a process died while replacing it.
+
+    Leftovers of dead writers beside it are removed.
+    """
+    if not directory.exists():
+        for old in sorted(directory.parent.glob(f".{directory.name}.replaced-*")):
+            old.rename(directory)
+            break
+    for leftover in directory.parent.glob(f".{directory.name}.*-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return directory
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, kind: type[_Document]) -> _Document:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise CheckpointError(f"{path}: {where}: {first['msg']}") from error
+
+
+def _stored_weights(model: LatentSeq2Seq, dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Every parameter once: a tied one under its first name alone."""
+    return {
+        name: value.detach().to("cpu", dtype or value.dtype).contiguous()
+        for name, value in model.named_parameters()
+    }
+
+
+def _fill(model: LatentSeq2Seq, path: Path) -> None:
+    """Copy stored weights into the model, refusing any that are missing, foreign or misshapen."""
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    wanted = dict(model.named_parameters())
+    misfits = [f"{name} is missing" for name in wanted.keys() - stored.keys()]
+    misfits += [f"{name} is unknown to this model" for name in stored.keys() - wanted.keys()]
+    misfits += [
+        f"{name} is {tuple(stored[name].shape)}, {CONFIG} says {tuple(wanted[name].shape)}"
+        for name in wanted.keys() & stored.keys()
+        if stored[name].shape != wanted[name].shape
+    ]
+    if misfits:
+        raise CheckpointError(f"{path}: {'; '.join(sorted(misfits)[:5])}")
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(stored[name])
+            if not bool(torch.isfinite(parameter).all()):
+                raise CheckpointError(f"{path}: {name} holds values that are not finite")
+

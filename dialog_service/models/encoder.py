@@ -1,0 +1,71 @@
+"""From context ids to one vector per context."""
+
+import torch
+from torch import Tensor, nn
+
+from dialog_service.models.config import EncoderConfig
+from dialog_service.models.recurrence import Recurrence
+
+
+class LstmEncoder(nn.Module):
+    """Bidirectional LSTM; the final hidden states of both directions, side by side.
+
+    Two one-directional runs, the second over each row reversed within its length, and the states
+    gathered at length - 1: several times faster on a CPU than packed sequences, and equal to them.
+    """
+
+    def __init__(self, embedding_dim: int, hidden_size: int, dropout: float) -> None:
+        """Build both directions; ``dropout`` applies to the inputs."""
+        super().__init__()
+        self.forwards = Recurrence(embedding_dim, hidden_size)
+        self.backwards = Recurrence(embedding_dim, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.output_size = 2 * hidden_size
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Encode whole contexts.
+
+        Args:
+            embedded: (B, S, E) embedded ids, anything past a row's length.
+            lengths: (B,) tokens per row, >= 1.
+
+        Returns:
+            (B, 2H) final states.
+        """
+        embedded = self.dropout(embedded)
+        last = (lengths - 1)[:, None, None].expand(-1, 1, self.forwards.hidden_size)
+        ahead = self.forwards.sequence(embedded).gather(1, last)
+        back = self.backwards.sequence(_reversed_rows(embedded, lengths)).gather(1, last)
+        return torch.cat([ahead, back], dim=-1).squeeze(1).float()  # (B, 2H)
+
+    def encode_stepwise(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """The same as ``forward`` in evaluation, one fixed-shape step at a time.
+
+        A row's arithmetic depends on the number of rows alone, not on how long the other rows
+        are: what serving needs to give the same reply in any company. Shapes as in ``forward``.
+        """
+        halves = []
+        flipped = _reversed_rows(embedded, lengths)
+        for direction, inputs in ((self.forwards, embedded), (self.backwards, flipped)):
+            state = direction.zero_state(inputs)
+            for position in range(inputs.shape[1]):
+                hidden, cell = direction.step(inputs[:, position], state)
+                inside = (position < lengths)[:, None]
+                state = (torch.where(inside, hidden, state[0]), torch.where(inside, cell, state[1]))
+            halves.append(state[0])
+        return torch.cat(halves, dim=-1)  # (B, 2H)
+
+
+def _reversed_rows(embedded: Tensor, lengths: Tensor) -> Tensor:
+    """(B, S, E) with each row reversed within its length, its padding left at the end."""
+    positions = torch.arange(embedded.shape[1], device=embedded.device)  # (S,)
+    mirrored = lengths[:, None] - 1 - positions  # (B, S)
+    index = torch.where(mirrored >= 0, mirrored, positions)
+    return embedded.gather(1, index[:, :, None].expand_as(embedded))
+
+
+def build_encoder(config: EncoderConfig, embedding_dim: int) -> LstmEncoder:
+    """The encoder of a config: the one place that reads ``encoder.kind``."""
+    match config.kind:
+        case "lstm":
+            return LstmEncoder(embedding_dim, config.hidden_size, config.dropout)

@@ -1,0 +1,58 @@
+"""From the encoder's state to a distribution over z."""
+
+import math
+
+from torch import Tensor, nn
+
+from dialog_service.models.config import GaussianPosterior as GaussianConfig
+from dialog_service.models.config import PosteriorConfig
+from dialog_service.models.distributions import DiagonalGaussian, Dirac
+
+Belief = DiagonalGaussian | Dirac
+
+
+class DiracPosterior(nn.Module):
+    """z = W e + b; the paper's text takes the state itself, its code this map (we too)."""
+
+    is_deterministic = True
+
+    def __init__(self, input_size: int, latent_dim: int) -> None:
+        """Build the linear map input_size -> Z."""
+        super().__init__()
+        self.loc = nn.Linear(input_size, latent_dim)
+
+    def forward(self, encoded: Tensor) -> Dirac:
+        """(B, I) encoder states -> point masses over (B, Z)."""
+        return Dirac(self.loc(encoded))
+
+
+class GaussianPosterior(nn.Module):
+    """N(W e + b, diag exp(V e + c)^2)."""
+
+    is_deterministic = False
+
+    def __init__(self, input_size: int, config: GaussianConfig) -> None:
+        """Build both maps; the scale starts at ``initial_scale`` for every context."""
+        super().__init__()
+        self.loc = nn.Linear(input_size, config.latent_dim)
+        self.log_scale = nn.Linear(input_size, config.latent_dim)
+        nn.init.zeros_(self.log_scale.weight)
+        nn.init.constant_(self.log_scale.bias, math.log(config.initial_scale))
+        self.clamp = (config.min_log_scale, config.max_log_scale)
+
+    def forward(self, encoded: Tensor) -> DiagonalGaussian:
+        """(B, I) encoder states -> Gaussians over (B, Z)."""
+        log_scale = self.log_scale(encoded).float().clamp(*self.clamp)
+        return DiagonalGaussian(self.loc(encoded).float(), log_scale.exp())
+
+
+Posterior = DiracPosterior | GaussianPosterior
+
+
+def build_posterior(config: PosteriorConfig, input_size: int) -> Posterior:
+    """The posterior of a config: the one place that reads ``posterior.kind``."""
+    match config.kind:
+        case "dirac":
+            return DiracPosterior(input_size, config.latent_dim)
+        case "gaussian":
+            return GaussianPosterior(input_size, config)

@@ -1,0 +1,136 @@
+"""Greedy and sampled decoding over one decoder step, with randomness that is a pure function.
+
+The randomness of a reply depends on (seed, draw, position) alone: one uniform per token through
+the inverse of the cumulative distribution, and Z normals for z. No generator object holds state,
+so neither the rows that share a batch nor their order can change a reply.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MIX_1, _MIX_2, _GOLDEN = -4658895280553007687, -7723592293110705685, -7046029254386353131
+CODE_POSITION = -1
+_NUCLEUS_CANDIDATES = 256
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)  # logical, where torch's shift is arithmetic
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """SplitMix64's finaliser (Steele et al. 2014), a bijection of 64-bit integers."""
+    x = (x ^ _shifted(x, 30)) * _MIX_1
+    x = (x ^ _shifted(x, 27)) * _MIX_2
+    return x ^ _shifted(x, 31)
+
+
+def uniforms(seeds: Tensor, draws: Tensor, position: int, width: int = 1) -> Tensor:
+    """Uniforms in (0, 1) that are a function of (seed, draw, position, column) alone.
+
+    Args:
+        seeds: (B,) int64.
+        draws: (B,) int64, which draw of its request a row is.
+        position: decode step, or ``CODE_POSITION`` for z.
+        width: columns W.
+
+    Returns:
+        (B, W) float64, multiples of 2^-53 plus a half.
+    """
+    columns = torch.arange(width, device=seeds.device)
+    state = _mixed(seeds + _GOLDEN)
+    for part in (draws, torch.full_like(draws, position)):
+        state = _mixed(state ^ _mixed(part + _GOLDEN))
+    bits = _mixed(state[:, None] + (columns + 1) * _GOLDEN)  # (B, W)
+    return (_shifted(bits, 11).double() + 0.5) * 2.0**-53
+
+
+def normals(seeds: Tensor, draws: Tensor, width: int) -> Tensor:
+    """(B, W) float32 standard normals for z, as ``uniforms`` through the inverse normal."""
+    return torch.special.ndtri(uniforms(seeds, draws, CODE_POSITION, width)).float()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRule:
+    """How each row picks a word: (B,) temperature (0 is greedy), top_k (0 is all), top_p."""
+
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+
+    def rows(self, kept: Tensor) -> "TokenRule":
+        """The rule of some rows: (N,) indices."""
+        return TokenRule(
+            temperature=self.temperature[kept], top_k=self.top_k[kept], top_p=self.top_p[kept]
+        )
+
+
+def pick(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
+    """The next word of each row; a row's choice depends on that row alone.
+
+    Args:
+        scores: (B, V) float32; -inf for words that may not be produced.
+        rule: of B rows.
+        uniform: (B,) in (0, 1), used where the temperature is above zero.
+
+    Returns:
+        (B,) ids.
+    """
+    chosen = scores.argmax(dim=1)
+    sampled = rule.temperature > 0
+    narrowed = sampled & ((rule.top_k > 0) | (rule.top_p < 1))
+    for rows, choose in ((sampled & ~narrowed, _from_all), (narrowed, _from_best)):
+        index = rows.nonzero().squeeze(1)
+        if len(index):
+            chosen[index] = choose(scores[index], rule.rows(index), uniform[index])
+    return chosen
+
+
+def _heated(scores: Tensor, rule: TokenRule) -> Tensor:
+    """(B, V) float64 probabilities at the rows' temperatures."""
+    # A temperature near zero would overflow the division; the best word's score is the pivot.
+    centred = scores.double() - scores.max(dim=1, keepdim=True).values
+    return (centred / rule.temperature.clamp(min=1e-3)[:, None]).softmax(dim=1)
+
+
+def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:
+    """(B,) columns at which the cumulative sum of (B, N) weights passes uniform x total."""
+    cumulative = weights.cumsum(dim=1)
+    target = uniform[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, target).squeeze(1).clamp(max=weights.shape[1] - 1)
+
+
+def _from_all(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
+    return _inverse(_heated(scores, rule), uniform)
+
+
+def _from_best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
+    """Among the top_k best words, those that lead up to a mass of top_p (Holtzman et al. 2020)."""
+    probabilities = _heated(scores, rule)
+    # Sorting V words is the dear part, and the nucleus is nearly always among the best few.
+    few = min(_NUCLEUS_CANDIDATES, scores.shape[1])
+    best, words = probabilities.topk(few, dim=1)
+    enough = (best.sum(dim=1) >= rule.top_p) | ((rule.top_k > 0) & (rule.top_k <= few))
+    if not bool(enough.all()):
+        all_best, all_words = probabilities.sort(dim=1, descending=True, stable=True)
+        wide = ~enough
+        chosen = torch.empty_like(words[:, 0])
+        chosen[enough] = _choose(best[enough], words[enough], rule.rows(enough), uniform[enough])
+        chosen[wide] = _choose(all_best[wide], all_words[wide], rule.rows(wide), uniform[wide])
+        return chosen
+    return _choose(best, words, rule, uniform)
+
+
+def _choose(best: Tensor, words: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
+    """From (B, N) descending probabilities and their words."""
+    ranks = torch.arange(best.shape[1], device=best.device)
+    limit = torch.where(rule.top_k > 0, rule.top_k, best.shape[1])[:, None]
+    inside = best.where(ranks < limit, 0.0)
+    # top_p is a share of the mass that top_k left; the word that crosses it is still in.
+    before = inside.cumsum(dim=1) - inside
+    mass = rule.top_p[:, None] * torch.where(
+        rule.top_k > 0, inside.sum(dim=1), torch.ones_like(uniform)
+    ).unsqueeze(1)
+    kept = inside.where(before < mass, 0.0)
+    return words.gather(1, _inverse(kept, uniform)[:, None]).squeeze(1)

@@ -1,0 +1,1 @@
+"""Everything needed to produce a checkpoint and measure it; nothing of serving."""

@@ -1,0 +1,1 @@
+"""Metrics of replies: counting apart from scoring, so that intervals come from the same counts."""

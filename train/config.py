@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from dialog_service.checkpoint import SamplingDefaults
 from dialog_service.models.config import Config, ModelConfig
 from dialog_service.vocabulary import VocabularyMode
+from train.data.examples import ExampleOptions
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -84,9 +85,7 @@ class DataConfig(Config):
     """Which pairs a run sees, and as what tokens."""
 
     corpus: str = "dailydialog"
-    pair_mode: Literal["segments", "turns"] = "turns"
-    deduplicate: bool = True
-    keep_leaks: bool = False
+    examples: ExampleOptions = ExampleOptions()
     vocabulary_mode: VocabularyMode = "unigram"
     vocabulary_size: PositiveInt
 

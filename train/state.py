@@ -1,0 +1,85 @@
+"""What a run needs to continue exactly: saved aside, flushed and renamed, like a checkpoint."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dialog_service.checkpoint import DirectoryReplacement, recovered
+from dialog_service.errors import CheckpointError
+
+STATE = "state.pt"
+
+
+@dataclass(slots=True)
+class RunPosition:
+    """Where a run stands: everything that is neither a parameter nor a random state."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    elapsed_seconds: float = 0.0
+    best_metric: float = float("inf")
+    best_epoch: int = -1
+    is_finished: bool = False
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingState:
+    """The parts of ``state.pt``; tensors and plain values alone, so that loading executes nothing."""
+
+    position: RunPosition
+    parameters: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    random: list[dict[str, Tensor]]  # one entry per rank
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """This process's random state."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Put ``random_state`` back."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def save_state(state: TrainingState, directory: Path) -> None:
+    """Write the state so that ``directory`` always holds a whole one.
+
+    Raises:
+        CheckpointError: the disk is full or the place cannot be written.
+    """
+    with DirectoryReplacement(directory) as aside:
+        content = {
+            "position": asdict(state.position),
+            "parameters": state.parameters,
+            "optimiser": state.optimiser,
+            "random": state.random,
+        }
+        torch.save(content, aside / STATE)
+
+
+def load_state(directory: Path) -> TrainingState:
+    """Read a state.
+
+    Raises:
+        CheckpointError: there is none, or it is not readable.
+    """
+    path = recovered(directory) / STATE
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        position = RunPosition(**content.pop("position"))
+        return TrainingState(position=position, **content)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no run to resume here") from error
+    except Exception as error:  # torch.load fails in many ways on a damaged file
+        raise CheckpointError(f"{path}: not a readable training state: {error}") from error

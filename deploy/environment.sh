@@ -53,16 +53,18 @@ install() {
     "$directory/bin/python" -m pip install --constraint "$constraints" "$@"
 }
 
+has_gpu() {
+    nvidia-smi --list-gpus 2>/dev/null | grep -q GPU
+}
+
 install_torch() {
     torch=$(grep '^torch==' "$constraints")
-    if install --quiet --no-index --no-deps "$torch" 2>/dev/null; then
-        return
+    if ! install --quiet --no-index --no-deps "$torch" 2>/dev/null; then
+        if ! has_gpu && is_reachable "$torch_index/torch/"; then
+            install --no-deps --index-url "$torch_index" "$torch"
+        fi
     fi
-    if ! nvidia-smi --list-gpus 2>/dev/null | grep -q GPU && is_reachable "$torch_index/torch/"; then
-        install --no-deps --index-url "$torch_index" "$torch"
-    else
-        install "$torch"
-    fi
+    install "$torch" # what it depends on, or all of it
 }
 
 if ! "$directory/bin/python" -m pip --version >/dev/null 2>&1; then

@@ -1,15 +1,42 @@
 """Pools of candidates in Redis, shared by all replicas. Every failure is a miss, never an error.
 
-Values are serialised protobuf. Every command has 20 ms and no second try; after a few failures in a
-row Redis is left alone, but for a heartbeat that finds out when it is back, and meanwhile a small
-pool in this process answers (status ``DEGRADED``). Knows no grpc and no metrics library.
+Values are serialised protobuf. Nobody waits for Redis longer than 20 ms, and nothing is tried
+twice; after a few failures in a row Redis is left alone, but for a heartbeat that finds out when it
+is back, and meanwhile pools in this process answer (``DEGRADED``). Knows neither grpc nor metrics.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol, TypeVar
 
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from dialog_service.errors import ConfigError
 from dialog_service.generation import Candidate
-from dialog_service.serving.pools import CacheStatus, Draw, Origin, PoolKey, PoolSettings
+from dialog_service.serving.circuit_breaker import CircuitBreaker
+from dialog_service.serving.local_pools import LocalPools
+from dialog_service.serving.pool_codec import UnreadableCandidate, candidate_id, decode, encode
+from dialog_service.serving.pool_scripts import ADD, DRAW
+from dialog_service.serving.pools import (
+    NOTHING,
+    CacheStatus,
+    Draw,
+    Origin,
+    PoolKey,
+    PoolSettings,
+    Served,
+)
+
+T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
+_MAX_CONNECTIONS = 16
+_CONNECT_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 0.5
 
 
 class CacheObserver(Protocol):
@@ -25,31 +52,158 @@ class CacheObserver(Protocol):
         """Redis was found to be there, or gone; said at the start and at each change."""
 
 
-class CandidatePools:
-    """The cache. No method raises on account of Redis, and each waits 20 ms at most.
+def connect(url: str, *, timeout_seconds: float) -> Redis:
+    """A client that tries nothing twice and waits ``timeout_seconds`` for each answer.
 
-    For each unseeded request: ``draw``, generate ``missing`` (a request of their count, excluding
-    the texts drawn), ``add`` those with ``Origin.ANSWER``, and in idle time generate
-    ``wanted_growth`` more (excluding ``texts``) and ``add`` them with ``Origin.GROWTH``. Seeded
-    requests and CACHE_MODE_BYPASS do none of this; CACHE_MODE_REFRESH generates without a draw and
-    adds with ``Origin.REFRESH``. ``add`` may run after the answer is sent.
+    Raises:
+        ConfigError: no Redis URL. It may hold a password, so it is not repeated.
+    """
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_MAX_CONNECTIONS,
+            timeout=timeout_seconds,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+    except ValueError as error:
+        raise ConfigError(f"not a Redis URL: {error}") from error
+    return Redis.from_pool(pool)
+
+
+class RedisLine:
+    """Commands to Redis that give an answer or None, soon, and never raise on account of Redis.
+
+    Each command is a task of its own that nobody cancels: one that is broken off half-way can leave
+    its answer on the connection for whoever uses it next (redis-py #2624, #2665).
+    """
+
+    def __init__(self, url: str, *, timeout_seconds: float, observer: CacheObserver) -> None:
+        """Connects to nothing yet; callers wait for ``timeout_seconds`` at most."""
+        # The command itself goes on for a while after its caller has given up: an answer that comes
+        # late then leaves a usable connection behind, and no new one must be made.
+        self.client = connect(url, timeout_seconds=10 * timeout_seconds)
+        self._timeout_seconds = timeout_seconds
+        self._observer = observer
+        self._breaker = CircuitBreaker(self._on_change)
+        self._under_way: set[asyncio.Future[Any]] = set()
+        self._heartbeat: asyncio.Task[None] | None = None
+
+    @property
+    def is_down(self) -> bool:
+        """Whether Redis is to be left alone."""
+        return self._breaker.is_open
+
+    async def start(self) -> None:
+        """Send a ping, and another one twice a second until ``close``."""
+        await self._ping()
+        self._heartbeat = asyncio.create_task(self._beat())
+
+    async def close(self) -> None:
+        """Disconnect, after what is under way; may be called twice."""
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            await asyncio.wait({self._heartbeat})
+        while self._under_way:
+            await asyncio.wait(set(self._under_way))
+        await self.client.aclose()
+
+    async def send(self, op: str, command: Awaitable[T]) -> T | None:
+        """The command's answer, or None where it failed or was not there in time."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        task = asyncio.ensure_future(command)
+        self._under_way.add(task)
+        task.add_done_callback(self._settle)
+        await asyncio.wait({task}, timeout=self._timeout_seconds)
+        if not task.done() and loop.time() - started > 1.5 * self._timeout_seconds:
+            # The loop itself was late: the answer may have come and not been read.
+            await asyncio.wait({task}, timeout=self._timeout_seconds)
+        return self._outcome(op, task)
+
+    def _outcome(self, op: str, task: asyncio.Future[T]) -> T | None:
+        """What became of a command, told to the breaker and the observer."""
+        error = task.exception() if task.done() else TimeoutError("no answer in time")
+        if error is None:
+            self._breaker.succeed()
+            return task.result()
+        if not isinstance(error, RedisError | OSError):
+            raise error
+        self._observer.on_error(op)
+        _LOG.debug("redis %s: %r", op, error)
+        if not isinstance(error, ResponseError):  # which is an answer, if not a welcome one
+            self._breaker.fail()
+        return None
+
+    def _settle(self, task: asyncio.Future[Any]) -> None:
+        """Forget a command, and note its error even if nobody waits any more."""
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def _beat(self) -> None:
+        """Ping for ever: this is how an open breaker learns that Redis is back."""
+        while True:
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            await self._ping()
+
+    async def _ping(self) -> None:
+        await self.send("ping", self.client.ping())
+
+    def _on_change(self, is_up: bool) -> None:
+        """Say that Redis has gone or come."""
+        if is_up:
+            _LOG.info("redis is there")
+        else:
+            _LOG.warning("redis is away; every replica keeps its own pools until it is back")
+        self._observer.on_redis_up(is_up)
+
+
+class CandidatePools:
+    """The cache. No method raises on account of Redis.
+
+    For each unseeded request: ``draw``, generate what is ``missing`` (excluding the texts drawn),
+    ``add`` that with ``Origin.ANSWER``, and in idle time generate ``wanted_growth`` more (excluding
+    ``texts``) and ``add`` them with ``Origin.GROWTH``. Seeded requests and CACHE_MODE_BYPASS do
+    none of this; CACHE_MODE_REFRESH generates without a draw and adds with ``Origin.REFRESH``.
+    ``add`` may run after the answer is sent.
     """
 
     def __init__(self, url: str | None, settings: PoolSettings, observer: CacheObserver) -> None:
         """Connects to nothing yet; ``url`` None keeps pools in this process alone (DEGRADED)."""
-        raise NotImplementedError
+        self._settings = settings
+        self._observer = observer
+        self._local = LocalPools(settings)
+        self._line: RedisLine | None = None
+        if url is not None:
+            timeout = settings.timeout_seconds
+            self._line = RedisLine(url, timeout_seconds=timeout, observer=observer)
+            self._draw_script = self._line.client.register_script(DRAW)
+            self._add_script = self._line.client.register_script(ADD)
 
     async def start(self) -> None:
         """Find out whether Redis is there, and keep finding out until ``close``."""
-        raise NotImplementedError
+        if self._line is None:
+            self._observer.on_redis_up(False)
+        else:
+            await self._line.start()
 
     async def close(self) -> None:
-        """Stop the heartbeat and disconnect, after what is under way; may be called twice."""
-        raise NotImplementedError
+        """Stop and disconnect, after what is under way; may be called twice."""
+        if self._line is not None:
+            await self._line.close()
 
     async def draw(self, key: PoolKey, count: int) -> Draw:
         """``count`` different candidates, or fewer, drawn with fresh randomness."""
-        raise NotImplementedError
+        if (line := self._usable_line()) is not None:
+            served = await self._draw_from_redis(line, key, count)
+            draw = served.answer(count, capacity=self._settings.capacity)
+        else:
+            draw = self._local.draw(key, count)
+        self._observer.on_result(draw.status)
+        return draw
 
     async def add(
         self,
@@ -69,8 +223,53 @@ class CandidatePools:
                 found nothing new): until its TTL the pool is served as it is, however small, and
                 its candidates no longer retire.
         """
-        raise NotImplementedError
+        if (line := self._usable_line()) is None:
+            self._local.add(key, candidates, origin, is_complete=is_complete)
+            return
+        ttl_seconds = self._settings.ttl_seconds * random.uniform(0.9, 1.1)
+        rules = (
+            self._settings.capacity,
+            int(1000 * ttl_seconds),
+            int(origin is not Origin.GROWTH),
+            int(is_complete),
+            int(origin is Origin.REFRESH),
+        )
+        pairs = (part for one in candidates for part in (candidate_id(one), encode(one)))
+        await line.send("add", self._add_script(key.both, (*rules, *pairs)))
 
     async def texts(self, key: PoolKey) -> frozenset[str]:
-        """Texts in a pool, to be excluded from a growth; empty where Redis is away."""
-        raise NotImplementedError
+        """Texts in a pool, to be excluded from a growth; empty where that cannot be found out."""
+        if (line := self._usable_line()) is None:
+            return self._local.texts(key)
+        values: Sequence[Any] | None = await line.send("texts", line.client.hvals(key.candidates))
+        try:
+            return frozenset(decode(value).text for value in values or ())
+        except UnreadableCandidate:
+            return frozenset()  # the next draw does something about it
+
+    def _usable_line(self) -> RedisLine | None:
+        """Redis, unless there is none or it is away."""
+        if self._line is None or self._line.is_down:
+            return None
+        self._local.clear()  # what is left of a time without Redis
+        return self._line
+
+    async def _draw_from_redis(self, line: RedisLine, key: PoolKey, count: int) -> Served:
+        """What Redis hands out; a pool with anything unreadable in it is thrown away."""
+        args = (count, self._settings.retire_after, random.getrandbits(31))
+        answer = await line.send("draw", self._draw_script(key.both, args))
+        if answer is None:
+            return NOTHING
+        before, after, is_complete, *values = answer
+        try:
+            drawn = tuple(decode(value) for value in values)
+        except UnreadableCandidate:
+            self._observer.on_error("draw")
+            await line.send("draw", line.client.delete(*key.both))
+            return NOTHING
+        return Served(
+            candidates=drawn,
+            size_before=before,
+            size_after=after,
+            is_complete=bool(is_complete),
+        )

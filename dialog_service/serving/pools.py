@@ -73,9 +73,9 @@ class PoolKey:
         return self.prefix
 
     @property
-    def served(self) -> str:
-        """Redis key of how often each candidate has been served."""
-        return f"{self.prefix}:served"
+    def both(self) -> tuple[str, str]:
+        """Redis keys of the candidates and of how often each has been served."""
+        return self.prefix, f"{self.prefix}:served"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,31 @@ class Draw:
     status: CacheStatus
     pool_size: int = 0  # candidates in the pool when it was drawn from
     wanted_growth: int = 0  # candidates to generate in idle time and add with Origin.GROWTH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What a pool handed out, whatever was asked of it, and how it was left."""
+
+    candidates: tuple[Candidate, ...]
+    size_before: int
+    size_after: int
+    is_complete: bool
+
+    def answer(self, count: int, *, capacity: int) -> Draw:
+        """The draw for a request of ``count`` replies; only a pool that has been there grows."""
+        missing = 0 if self.is_complete else count - len(self.candidates)
+        room = 0 if self.is_complete else capacity - self.size_after - missing
+        return Draw(
+            candidates=self.candidates,
+            missing=missing,
+            status=CacheStatus.MISS if missing else CacheStatus.HIT,
+            pool_size=self.size_before,
+            wanted_growth=max(0, room) if self.size_before else 0,
+        )
+
+
+NOTHING = Served(candidates=(), size_before=0, size_after=0, is_complete=False)
 
 
 def _sha256(text: str) -> str:

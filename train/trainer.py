@@ -23,7 +23,7 @@ from dialog_service.models.seq2seq import build_model
 from dialog_service.vocabulary import Vocabulary
 from train.config import OptimisationConfig, RunConfig
 from train.data.batches import EpochPlan, TokenisedPairs
-from train.objectives.objective import Losses, Objective, Step, TrainingPass
+from train.objectives.objective import Losses, Objective, Step, TrainingPass, alone
 from train.run_log import RunLog
 from train.state import (
     RunPosition,
@@ -174,8 +174,9 @@ class _Run:
         optimisation = self.inputs.config.optimisation
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(optimisation, progress)
-        gather = self._gather if self.fabric.world_size > 1 else Step(progress=0.0).gather
-        losses, _ = self.wrapped(self.train_pairs.batch(rows), Step(progress=progress, gather=gather))
+        gather = self._gather if self.fabric.world_size > 1 else alone
+        step = Step(progress=progress, gather=gather)
+        losses: Losses = self.wrapped(self.train_pairs.batch(rows), step)
         self.fabric.backward(losses.total)
         self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=optimisation.clip_norm)
         self.optimiser.step()

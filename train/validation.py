@@ -74,7 +74,7 @@ def _measured(
     sums: dict[str, Tensor] = {}
     locs, squared_scales, scales = [], [], []
     for rows in in_order(len(pairs), batch_size):
-        losses, output = training_pass(pairs.batch(rows), Step(progress=1.0))
+        losses, output = training_pass.measured(pairs.batch(rows), Step(progress=1.0))
         for name, value in _named(losses).items():
             sums[name] = sums.get(name, torch.zeros(())) + value.double().cpu() * len(rows)
         locs.append(output.posterior.loc.float())

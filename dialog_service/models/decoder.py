@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from dialog_service.models.bridge import EveryStepBridge
 from dialog_service.models.config import DecoderConfig
+from dialog_service.models.dropout import Dropout
 from dialog_service.models.recurrence import Recurrence, State, product
 
 
@@ -20,8 +21,8 @@ class LstmDecoder(nn.Module):
         self.embedding = embedding
         self.bridge = bridge
         self.recurrence = Recurrence(bridge.input_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
-        self.output_dropout = nn.Dropout(config.output_dropout)
+        self.dropout = Dropout(config.dropout)
+        self.output_dropout = Dropout(config.output_dropout)
         width = embedding.embedding_dim if config.tied_output else config.hidden_size
         self.projection = (
             nn.Linear(config.hidden_size, width) if config.tied_output else nn.Identity()
@@ -31,18 +32,19 @@ class LstmDecoder(nn.Module):
         if config.tied_output:
             self.output.weight = embedding.weight
 
-    def features(self, inputs: Tensor, z: Tensor) -> Tensor:
+    def features(self, inputs: Tensor, lengths: Tensor, z: Tensor) -> Tensor:
         """What the vocabulary layer sees, under teacher forcing.
 
         Args:
             inputs: (B, T) ids, begin-of-sequence first.
+            lengths: (B,) real tokens per row.
             z: (B, Z).
 
         Returns:
-            (B, T, O).
+            (B, T, O); undefined at padding.
         """
         joined = self.dropout(self.bridge(self.embedding(inputs), z))
-        hidden = self.recurrence.sequence(joined)  # (B, T, H)
+        hidden = self.recurrence.sequence(joined, lengths)  # (B, T, H)
         features: Tensor = self.projection(self.output_dropout(hidden))
         return features
 

@@ -4,6 +4,7 @@ It knows nothing of losses: what only training needs belongs to an objective ter
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,7 @@ from dialog_service.models.prior import build_prior
 PAD_ID = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(NamedTuple):
     """Padded ids: (B, S) contexts, (B, T) decoder inputs and (B, T) targets, with (B,) lengths.
 
     ``targets`` ends with end-of-sequence; ``inputs`` is the same shifted right behind
@@ -73,7 +73,7 @@ class LatentSeq2Seq(nn.Module):
         """One training pass with one draw of z per example."""
         posterior = self.infer(batch.context, batch.context_lengths)
         z = posterior.rsample()
-        features = self.decoder.features(batch.inputs, z)
+        features = self.decoder.features(batch.inputs, batch.target_lengths, z)
         return ModelOutput(posterior=posterior, prior=self.prior(z), z=z, features=features)
 
     @torch.inference_mode()

@@ -5,7 +5,7 @@ It may own parameters (they are trained, and never reach a served checkpoint).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,7 @@ def alone(local: Tensor) -> Tensor:
     return local
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """Where a run stands, and how to see the other ranks' rows.
 
     ``progress`` is steps done / steps planned; ``gather`` maps this rank's (B, Z) rows to those
@@ -81,8 +80,7 @@ def build_term(config: TermConfig) -> Term:
             return KlToOwnMean(config)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Losses:
+class Losses(NamedTuple):
     """() tensors in nats per example: what is minimised, and every part of it unweighted."""
 
     total: Tensor
@@ -128,8 +126,12 @@ class TrainingPass(nn.Module):
         self.model = model
         self.objective = objective
 
-    def forward(self, batch: Batch, step: Step) -> tuple[Losses, ModelOutput]:
+    def forward(self, batch: Batch, step: Step) -> Losses:
         """One pass over one batch."""
+        return self.measured(batch, step)[0]
+
+    def measured(self, batch: Batch, step: Step) -> tuple[Losses, ModelOutput]:
+        """The same with what the model made of the batch, for validation."""
         output: ModelOutput = self.model(batch)
         losses: Losses = self.objective(self.model, batch, output, step)
         return losses, output

@@ -1,0 +1,29 @@
+"""Dropout whose masks cost an eighth of the library's on a CPU, where drawing them is serial."""
+
+import torch
+from torch import Tensor, nn
+
+_LEVELS = 256
+
+
+class Dropout(nn.Module):
+    """Zeroes values with probability ``rate``, to the nearest 1/256, scaling the others up.
+
+    A mask takes one random byte a value, eight from each draw of the generator.
+    """
+
+    def __init__(self, rate: float) -> None:
+        """Round the rate to what a byte can say."""
+        super().__init__()
+        self.dropped_levels = round(rate * _LEVELS)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The values themselves in evaluation; any shape, any floating type."""
+        if not self.training or self.dropped_levels == 0:
+            return values
+        count = values.numel()
+        words = torch.empty(-(-count // 8), dtype=torch.int64, device=values.device)
+        words.random_(-(2**63), None)
+        levels = words.view(torch.uint8)[:count].view(values.shape)
+        scale = _LEVELS / (_LEVELS - self.dropped_levels)
+        return values * (levels >= self.dropped_levels) * scale

@@ -5,12 +5,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
+from dialog_service.generation import Candidate, FinishReason
 from dialog_service.serving.embedded_redis import server_executables
 
 
@@ -71,3 +72,21 @@ def redis_server() -> Iterator[RedisProcess]:
         server.start()
         yield server
         server.kill()
+
+
+@pytest.fixture
+def candidates() -> Callable[..., list[Candidate]]:
+    """``candidates(count, prefix="reply")``: different texts, always the same ones."""
+
+    def make(count: int, prefix: str = "reply") -> list[Candidate]:
+        return [
+            Candidate(
+                text=f"{prefix} {number}",
+                log_prob_nats=-1.5 * number,
+                token_count=number + 1,
+                finish_reason=FinishReason.END,
+            )
+            for number in range(count)
+        ]
+
+    return make

@@ -299,7 +299,7 @@ async def test_a_draw_that_is_cancelled_half_way_leaves_no_answer_for_the_next(
         with redis_server.client as client:
             info = client.info("stats")
     assert observer.errors == []
-    assert info["total_connections_received"] <= 20  # none was given up on account of the cancelling
+    assert info["total_connections_received"] <= 20  # none was given up
 
 
 async def test_nobody_waits_longer_than_the_time_out(

@@ -45,10 +45,8 @@ class Location:
         """The folder or file at ``path``; a zip is entered as if it were a folder.
 
         Raises:
-            CorpusError: there is nothing at ``path``, or it is no readable zip.
+            CorpusError: it is no readable zip.
         """
-        if not path.exists():
-            raise CorpusError(f"{path}: no such file or folder")
         return _unzipped(path, str(path)) if _is_zip(path) else cls(path, str(path))
 
     def child(self, name: str) -> "Location | None":
@@ -119,12 +117,19 @@ class Layout:
         """
         if data_dir is None:
             raise CorpusError(f"no folder of {self.title} is named: {self._advice}")
-        root = Location.at(data_dir)
+        try:
+            if not data_dir.exists():
+                raise CorpusError(f"{data_dir}: no such file or folder; {self._advice}")
+            folder = self._found(Location.at(data_dir))
+            if folder is None:
+                raise CorpusError(f"{data_dir}: no {self.title} there; {self._advice}")
+            return self.read(folder)
+        except OSError as error:
+            raise CorpusError(f"{data_dir}: cannot be read ({error})") from error
+
+    def _found(self, root: Location) -> Location | None:
         places = (root, *(root.child(name) for name in self.folders))
-        folder = next((place for place in places if place and self.is_here(place)), None)
-        if folder is None:
-            raise CorpusError(f"{root.label}: no {self.title} there; {self._advice}")
-        return self.read(folder)
+        return next((place for place in places if place and self.is_here(place)), None)
 
     @property
     def _advice(self) -> str:
@@ -146,5 +151,5 @@ def _unzipped(path: Path | zipfile.Path, label: str) -> Location:
     except _UNREADABLE as error:
         raise CorpusError(f"{label}: not a readable zip file ({error})") from error
     folder = path.name[: -len(".zip")]
-    inner = root / f"{folder}/"
+    inner = root / folder
     return Location(inner, f"{label}/{folder}") if inner.exists() else Location(root, label)

@@ -69,6 +69,15 @@ class ExamplesReport:
     test: SplitReport
     skipped: tuple[Skip, ...]
 
+    @property
+    def splits(self) -> dict[Split, SplitReport]:
+        """The three splits by name, in the usual order."""
+        return {
+            Split.TRAIN: self.train,
+            Split.VALIDATION: self.validation,
+            Split.TEST: self.test,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:

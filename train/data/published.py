@@ -6,9 +6,10 @@ they select by their letters.
 """
 
 import csv
+import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dialog_service.errors import CorpusError
@@ -90,24 +91,22 @@ def _read_split(folder: Location, split: Split) -> Part:
     file = folder.child(_FILES[split])
     if file is None:
         raise CorpusError(f"{folder.label}/{_FILES[split]}: no such file")
-    rows = csv.reader(file.text().splitlines(keepends=True), strict=True)
-    dialogs = []
+    (head, names), *rows = _rows(file)
+    if names != _HEADER:
+        raise head.error("expected the header line,reply")
+    dialogs = tuple(_dialog(line, row, split) for line, row in rows if row)
+    return Part(dialogs, tuple(line.skip("blank line") for line, row in rows if not row))
+
+
+def _rows(file: Location) -> Iterator[tuple[Line, list[str]]]:
+    """Every row with the line on which it ends."""
+    rows = csv.reader(io.StringIO(file.text(), newline=""), strict=True)
     try:
         for row in rows:
-            line = Line(file.label, rows.line_num, "")
-            if rows.line_num == 1:
-                _check_header(line, row)
-            else:
-                dialogs.append(_dialog(line, row, split))
+            yield Line(file.label, rows.line_num, ""), row
     except csv.Error as error:
         where = Line(file.label, rows.line_num, "")
         raise where.error(f"not a CSV row ({error}): is the file cut short?") from error
-    return Part(tuple(dialogs))
-
-
-def _check_header(line: Line, row: list[str]) -> None:
-    if row != _HEADER:
-        raise line.error("expected the header line,reply")
 
 
 def _dialog(line: Line, row: list[str], split: Split) -> Dialog:

@@ -69,7 +69,7 @@ def _conversation(file: Location, split: Split) -> Part:
 def _segment(line: Line) -> Turn:
     speaker, _, rest = line.text.partition("|")
     text, _, act = rest.rpartition("|")
-    if not speaker.strip() or not act.strip():
+    if line.text.count("|") < 2 or not speaker.strip() or not act.strip():
         raise line.error("expected speaker|text|act: is the file cut short?")
     return Turn(speaker.strip(), text.strip())
 

@@ -315,17 +315,17 @@ class GetDiversityResponse(_message.Message):
     def __init__(self, model_version: _Optional[str] = ..., windows: _Optional[_Iterable[_Union[DiversityWindow, _Mapping]]] = ...) -> None: ...
 
 class DiversityWindow(_message.Message):
-    __slots__ = ("scope", "source", "window_tokens", "distinct_1", "distinct_2", "window_capacity_tokens")
+    __slots__ = ("scope", "source", "window_tokens", "distinct_1", "distinct_2", "is_full")
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     WINDOW_TOKENS_FIELD_NUMBER: _ClassVar[int]
     DISTINCT_1_FIELD_NUMBER: _ClassVar[int]
     DISTINCT_2_FIELD_NUMBER: _ClassVar[int]
-    WINDOW_CAPACITY_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    IS_FULL_FIELD_NUMBER: _ClassVar[int]
     scope: DiversityScope
     source: ReplySource
     window_tokens: int
     distinct_1: float
     distinct_2: float
-    window_capacity_tokens: int
-    def __init__(self, scope: _Optional[_Union[DiversityScope, str]] = ..., source: _Optional[_Union[ReplySource, str]] = ..., window_tokens: _Optional[int] = ..., distinct_1: _Optional[float] = ..., distinct_2: _Optional[float] = ..., window_capacity_tokens: _Optional[int] = ...) -> None: ...
+    is_full: bool
+    def __init__(self, scope: _Optional[_Union[DiversityScope, str]] = ..., source: _Optional[_Union[ReplySource, str]] = ..., window_tokens: _Optional[int] = ..., distinct_1: _Optional[float] = ..., distinct_2: _Optional[float] = ..., is_full: _Optional[bool] = ...) -> None: ...

@@ -11,8 +11,8 @@ Conventions
 
 Request id
   The metadata key `x-request-id` (printable ASCII, at most 128 characters) names a call in logs
-  and errors. The server makes one where there is none, and always returns it in the initial
-  metadata.
+  and errors. The server makes one where there is none or another kind, and returns it in the
+  trailing metadata of every call and in the initial metadata of those that succeed.
 
 Errors
   INVALID_ARGUMENT    the request is wrong; google.rpc.BadRequest lists every violated field

@@ -1,0 +1,82 @@
+"""What a responder works on, a query to one model, and what comes of it, an answer."""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dialog_service.generation import Candidate, GenerationRequest
+from dialog_service.serving.batcher import Generated
+from dialog_service.serving.pools import CacheStatus, PoolKey
+from dialog_service.serving.registry import LoadedModel, ServedModel
+from dialog_service.serving.validation import SEED_LIMIT, ReplyQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One query to one model, and its deadline in the event loop's time."""
+
+    model: ServedModel
+    query: ReplyQuery
+    deadline: float
+
+    @property
+    def pool_key(self) -> PoolKey:
+        """The pool that answers it."""
+        loaded = self.model.loaded
+        version = f"{loaded.version_name}@{loaded.fingerprint}"
+        return PoolKey.of(version, self.query.turns, self.query.sampling)
+
+    @property
+    def has_one_reply(self) -> bool:
+        """Whether nothing is drawn: every reply would be the same."""
+        sampling = self.query.sampling
+        z_is_fixed = self.model.loaded.generator.is_deterministic or sampling.latent_scale == 0
+        return sampling.temperature == 0 and z_is_fixed
+
+    def generation(
+        self, reply_count: int, *, seed: int, excluded: Iterable[str] = ()
+    ) -> GenerationRequest:
+        """The work for the model; ``excluded`` are texts not to return."""
+        return GenerationRequest(
+            turns=self.query.turns,
+            reply_count=reply_count,
+            sampling=self.query.sampling,
+            seed=seed,
+            excluded=frozenset(excluded),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Replies: first those drawn from a pool, then those generated for the request.
+
+    ``seed`` where it gives exactly these replies again; ``generated`` None where none was.
+    """
+
+    drawn: tuple[Candidate, ...] = ()
+    fresh: tuple[Candidate, ...] = ()
+    cache: CacheStatus
+    pool_size: int = 0
+    seed: int | None = None
+    generated: Generated | None = None
+
+    @property
+    def replies(self) -> tuple[Candidate, ...]:
+        """All of them."""
+        return self.drawn + self.fresh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An answer and the figures that go with it."""
+
+    answer: Answer
+    model: LoadedModel
+    context_truncated: bool
+    distinct_1: float
+    distinct_2: float
+
+
+def fresh_seed() -> int:
+    """A seed nobody can guess."""
+    return secrets.randbelow(SEED_LIMIT)

@@ -1,0 +1,261 @@
+"""The server put together: listen, load, warm up, serve, drain, stop. Makes everything, once."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import prometheus_client
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+
+from dialog_service.errors import ConfigError
+from dialog_service.serving.admission import Admission
+from dialog_service.serving.batcher import Batcher, BatchLimits
+from dialog_service.serving.cache import CandidatePools
+from dialog_service.serving.embedded_redis import EmbeddedRedis
+from dialog_service.serving.health import HEALTH_SERVICE, SERVICE, Health
+from dialog_service.serving.interceptors import CallInterceptor
+from dialog_service.serving.live_diversity import LiveDiversity
+from dialog_service.serving.metrics import Metrics
+from dialog_service.serving.pooled_answers import PooledAnswers
+from dialog_service.serving.pools import PoolSettings
+from dialog_service.serving.registry import (
+    LoadedModel,
+    ModelRegistry,
+    ServedModel,
+    load_model,
+    locations,
+)
+from dialog_service.serving.responder import Responder
+from dialog_service.serving.servicer import DialogServicer
+from dialog_service.serving.settings import Settings
+from dialog_service.v1 import dialog_pb2_grpc
+
+_FIGURES_SECONDS = 1.0  # between two updates of the diversity gauges
+_FLUSH_SECONDS = 0.5  # for the last bytes of answers that are ready when the server stops
+_log = logging.getLogger(__name__)
+
+ModelLoader = Callable[[Settings], Sequence[LoadedModel]]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a server listens; ``metrics`` None where it does not."""
+
+    grpc: str
+    metrics: str | None
+
+
+def load_models(settings: Settings) -> list[LoadedModel]:
+    """Every model that the settings ask for; raises CheckpointError or ConfigError."""
+    return [load_model(location, settings) for location in locations(settings)]
+
+
+class Server:
+    """One server; ``load`` is how its models come."""
+
+    def __init__(self, settings: Settings, load: ModelLoader = load_models) -> None:
+        """Nothing runs before ``start``."""
+        self.metrics = Metrics()
+        self._settings = settings
+        self._load = load
+        self._registry = ModelRegistry()
+        self._admission = Admission()
+        self._health = Health()
+        self._closing = contextlib.AsyncExitStack()
+
+    async def start(self) -> Addresses:
+        """Listen, load and warm up the models, and take requests.
+
+        Raises:
+            UserError: a setting, a checkpoint, or a port that another server has.
+        """
+        try:
+            return await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def drain(self, *, delay_seconds: float) -> None:
+        """Say that the server is not ready, serve on a while, refuse, and finish what it has."""
+        await self._health.show(is_ready=False)
+        await asyncio.sleep(delay_seconds)
+        self._admission.close()
+        if not await self._admission.wait_until_idle(self._settings.drain_grace_seconds):
+            _log.warning("requests were cut off: drain_grace_seconds have passed")
+
+    async def close(self) -> None:
+        """Stop everything, what is under way too; may be called twice."""
+        await self._closing.aclose()
+
+    async def _start(self) -> Addresses:
+        url = await self._redis_url()
+        live = LiveDiversity(
+            url, window_tokens=self._settings.diversity_window_tokens, observer=self.metrics
+        )
+        pooled = await self._pooled_answers(url)
+        grpc_address = await self._listen(live, pooled)
+        if pooled:
+            self._closing.push_async_callback(pooled.close)
+        addresses = Addresses(grpc_address, await self._expose_metrics(live))
+        for model in await asyncio.to_thread(self._load, self._settings):
+            self._serve(model)
+        self._admission.open()
+        await self._health.show(is_ready=True)
+        return addresses
+
+    async def _redis_url(self) -> str | None:
+        """Where Redis is; None where there is none."""
+        url = self._settings.redis_url
+        if url != "embedded":
+            return None if url == "off" else url
+        redis = EmbeddedRedis()
+        self._closing.push_async_callback(redis.close)
+        found = await redis.start()
+        if found is None:
+            _log.warning("no Redis server here: pools stay in this process (cache DEGRADED)")
+        return found
+
+    async def _pooled_answers(self, url: str | None) -> PooledAnswers | None:
+        settings = self._settings
+        if settings.redis_url == "off":
+            return None
+        rules = PoolSettings(
+            capacity=settings.cache_pool_size,
+            ttl_seconds=settings.cache_ttl_seconds,
+            timeout_seconds=settings.cache_timeout_seconds,
+        )
+        pools = CandidatePools(url, rules, self.metrics)
+        self._closing.push_async_callback(pools.close)
+        await pools.start()
+        return PooledAnswers(
+            pools,
+            capacity=settings.cache_pool_size,
+            shared_deadline_seconds=settings.default_deadline_seconds,
+        )
+
+    async def _listen(self, live: LiveDiversity, pooled: PooledAnswers | None) -> str:
+        """Start the gRPC server; requests are refused until the models are there."""
+        settings = self._settings
+        server = grpc.aio.server(
+            interceptors=[CallInterceptor(SERVICE, self._admission, self.metrics)],
+            options=(
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_connection_age_ms", int(1000 * settings.max_connection_age_seconds)),
+                ("grpc.so_reuseport", 0),  # two servers on one port: a mistake, not a wish
+            ),
+        )
+        servicer = DialogServicer(
+            Responder(self._registry, pooled, live, self.metrics, max_replies=settings.max_replies),
+            self._registry,
+            live,
+            default_deadline_seconds=settings.default_deadline_seconds,
+            max_replies=settings.max_replies,
+        )
+        dialog_pb2_grpc.add_DialogServiceServicer_to_server(servicer, server)
+        self._health.register(server)
+        if settings.reflection:
+            names = (SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        port = _bound(server, settings.grpc_address)
+        await self._health.show(is_ready=False)
+        await server.start()
+        self._closing.push_async_callback(server.stop, _FLUSH_SECONDS)
+        return f"{settings.grpc_address.rpartition(':')[0]}:{port}"
+
+    async def _expose_metrics(self, live: LiveDiversity) -> str | None:
+        """Keep the gauges of diversity up to date and open /metrics."""
+        await live.start()
+        self._closing.push_async_callback(live.close)
+        showing = asyncio.create_task(self._show_figures(live), name="diversity gauges")
+        self._closing.push_async_callback(_cancelled, showing)
+        if self._settings.metrics_address == "off":
+            return None
+        host, _, port = self._settings.metrics_address.rpartition(":")
+        try:
+            server, _ = prometheus_client.start_http_server(
+                int(port), host.strip("[]"), self.metrics.registry
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"cannot show metrics on {self._settings.metrics_address}: {error.strerror}"
+            ) from error
+        self._closing.callback(server.server_close)
+        self._closing.push_async_callback(asyncio.to_thread, server.shutdown)
+        return f"{host}:{server.server_port}"
+
+    async def _show_figures(self, live: LiveDiversity) -> None:
+        while True:
+            self.metrics.show(live.snapshot())
+            await asyncio.sleep(_FIGURES_SECONDS)
+
+    def _serve(self, model: LoadedModel) -> None:
+        """Put a model behind a queue of its own."""
+        limits = BatchLimits(
+            max_batch_sequences=self._settings.max_batch_sequences,
+            max_wait_seconds=self._settings.max_wait_seconds,
+            queue_capacity_sequences=self._settings.queue_capacity_sequences,
+        )
+        batcher = Batcher(model.generator, limits, self.metrics)
+        batcher.start()
+        self._closing.push_async_callback(batcher.close)
+        self._registry.add(ServedModel(loaded=model, batcher=batcher))
+        meta = model.generator.meta
+        self.metrics.model_info.labels(model.version_name, model.version, meta.preset).set(1)
+
+
+async def run(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
+    """Serve until SIGTERM, or Ctrl-C, which does not wait for load balancers.
+
+    Raises:
+        UserError: the server could not start.
+    """
+    server = Server(settings)
+    stopping = _signals()
+    try:
+        starting = asyncio.create_task(server.start())
+        either: set[asyncio.Future[Any]] = {starting, stopping}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            await _cancelled(starting)
+            return
+        on_ready(await starting)
+        received = await stopping
+        _log.info("draining", extra={"signal": received.name})
+        is_balanced = received is signal.SIGTERM
+        await server.drain(delay_seconds=settings.drain_delay_seconds if is_balanced else 0)
+    finally:
+        await server.close()
+
+
+def _signals() -> asyncio.Future[signal.Signals]:
+    """The first of the signals that end a server; a second one is not caught."""
+    loop = asyncio.get_running_loop()
+    received: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def on_signal(number: signal.Signals) -> None:
+        received.set_result(number)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return received
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _bound(server: grpc.aio.Server, address: str) -> int:
+    """The port that a server got at an address."""
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ConfigError(f"cannot listen on {address}; has another server that port?") from error

@@ -1,0 +1,246 @@
+"""Gathers requests into batches for one model. Knows no torch and no grpc.
+
+The rule: wait for a first request, then for others until ``max_wait_seconds`` after it came or the
+batch is full; meanwhile the batch before it runs in the worker thread. Sizes count sequences (the
+replies asked for), not requests. A full queue refuses at once. Work whose caller has gone or whose
+deadline has passed leaves the queue, and the batch between two decode steps.
+
+Background work (growing pools) runs in a lane of its own, only while nobody waits, and gives way
+at the next decode step when somebody does.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from dialog_service.errors import DeadlinePassed, GenerationFailed, NotReady, Overloaded
+from dialog_service.generation import GenerationRequest, GenerationResult
+from dialog_service.serving.metrics import Metrics
+
+
+class Generates(Protocol):
+    """The part of a Generator that a batch needs."""
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], is_abandoned: Callable[[int], bool]
+    ) -> list[GenerationResult | None]:
+        """One result per request; None for one that was abandoned on the way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLimits:
+    """The size of batches and of the queue, in sequences; how long a batch waits to fill up."""
+
+    max_batch_sequences: int = 64
+    max_wait_seconds: float = 0.005
+    queue_capacity_sequences: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A result, and where the time went."""
+
+    result: GenerationResult
+    queue_seconds: float
+    inference_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One request on its way; its caller has gone, or has its answer, where ``answer`` is done."""
+
+    request: GenerationRequest
+    answer: asyncio.Future[Generated]
+    queued_at: float
+    is_background: bool
+    started_at: float | None = None
+
+    @property
+    def sequences(self) -> int:
+        return self.request.reply_count
+
+
+_Outcome = GenerationResult | GenerationFailed | None
+
+
+class Batcher:
+    """The queue before one generator, and the thread that runs it. Lives in one event loop."""
+
+    def __init__(self, generator: Generates, limits: BatchLimits, metrics: Metrics) -> None:
+        """Nothing runs before ``start``."""
+        self._generator = generator
+        self._limits = limits
+        self._metrics = metrics
+        self._queue: deque[_Job] = deque()
+        self._background: deque[_Job] = deque()
+        self._running: list[_Job] = []
+        self._queued_sequences = 0
+        self._changed = asyncio.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
+        self._loop_task: asyncio.Task[None] | None = None
+        self._batch_seconds = 0.1  # of the latest batch; a guess before there was one
+        self._is_closed = False
+
+    def start(self) -> None:
+        """Begin to take requests off the queue."""
+        self._loop_task = asyncio.create_task(self._run(), name="batcher")
+
+    async def close(self) -> None:
+        """Refuse what waits and what comes, and end the thread; may be called twice."""
+        self._is_closed = True
+        for job in (*self._queue, *self._background, *self._running):
+            _fail(job, _stopping())
+        if self._loop_task:
+            self._loop_task.cancel()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
+        self._thread.shutdown(wait=False)
+
+    async def submit(self, request: GenerationRequest, *, deadline: float) -> Generated:
+        """The result of one request.
+
+        Args:
+            request: valid; one larger than a batch runs alone.
+            deadline: in the event loop's time; the work is dropped when it passes.
+
+        Raises:
+            Overloaded: the queue is full.
+            DeadlinePassed: the deadline passed first.
+            NotReady: the batcher is closed.
+            GenerationFailed: the model failed on this request.
+        """
+        if self._queued_sequences + request.reply_count > self._limits.queue_capacity_sequences:
+            self._metrics.requests_shed.labels("queue_full").inc()
+            raise Overloaded("the queue is full", retry_after_seconds=self._queue_seconds())
+        return await self._result(request, deadline, is_background=False)
+
+    async def submit_background(self, request: GenerationRequest, *, deadline: float) -> Generated:
+        """As ``submit``, in idle time only; callers bound how many of these there are."""
+        return await self._result(request, deadline, is_background=True)
+
+    async def _result(
+        self, request: GenerationRequest, deadline: float, *, is_background: bool
+    ) -> Generated:
+        if self._is_closed:
+            raise _stopping()
+        loop = asyncio.get_running_loop()
+        job = _Job(request, loop.create_future(), loop.time(), is_background)
+        self._enqueue(job)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await job.answer
+        except (TimeoutError, asyncio.CancelledError) as gone:
+            stage = "queue" if job.started_at is None else "inference"
+            if not is_background:
+                self._metrics.requests_cancelled.labels(stage).inc()
+            if isinstance(gone, TimeoutError):
+                raise DeadlinePassed(f"the deadline passed in the {stage}") from gone
+            raise
+        finally:
+            self._dequeue(job)
+
+    def _enqueue(self, job: _Job) -> None:
+        (self._background if job.is_background else self._queue).append(job)
+        self._count(0 if job.is_background else job.sequences)
+        self._changed.set()
+
+    def _dequeue(self, job: _Job) -> None:
+        """Take a job out of its queue, if it is still there."""
+        queue = self._background if job.is_background else self._queue
+        with contextlib.suppress(ValueError):
+            queue.remove(job)
+            self._count(0 if job.is_background else -job.sequences)
+
+    def _count(self, sequences: int) -> None:
+        self._queued_sequences += sequences
+        self._metrics.queue_depth_sequences.set(self._queued_sequences)
+
+    def _queue_seconds(self) -> float:
+        """Roughly how long the present queue takes."""
+        batches = self._queued_sequences / self._limits.max_batch_sequences
+        return max(self._batch_seconds * batches, 0.05)
+
+    async def _run(self) -> None:
+        while True:
+            await self._first()
+            jobs = self._take(self._queue) or self._take(self._background)
+            if jobs:
+                await self._execute(jobs)
+
+    async def _first(self) -> None:
+        """Return when there is a batch to run: full, or its first job has waited long enough."""
+        while not self._queue and not self._background:
+            self._changed.clear()
+            await self._changed.wait()
+        with contextlib.suppress(TimeoutError):
+            while self._queue and self._queued_sequences < self._limits.max_batch_sequences:
+                until = self._queue[0].queued_at + self._limits.max_wait_seconds
+                self._changed.clear()
+                async with asyncio.timeout_at(until):
+                    await self._changed.wait()
+
+    def _take(self, queue: deque[_Job]) -> list[_Job]:
+        """The next jobs that fit in one batch, in order; at least one if there is one."""
+        jobs: list[_Job] = []
+        room = self._limits.max_batch_sequences
+        while queue and (not jobs or queue[0].sequences <= room):
+            job = queue[0]
+            self._dequeue(job)
+            room -= job.sequences
+            jobs.append(job)
+        return jobs
+
+    async def _execute(self, jobs: list[_Job]) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self._running = jobs
+        for job in jobs:
+            job.started_at = started
+        outcomes = await loop.run_in_executor(self._thread, self._generate, jobs)
+        seconds = self._batch_seconds = loop.time() - started
+        self._metrics.batch_sequences.observe(sum(job.sequences for job in jobs))
+        self._metrics.inference_duration_seconds.observe(seconds)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if not job.answer.done():
+                self._settle(job, outcome, inference_seconds=seconds)
+        self._running = []
+
+    def _settle(self, job: _Job, outcome: _Outcome, *, inference_seconds: float) -> None:
+        """Answer a job; background work that gave way goes back to the head of its queue."""
+        if isinstance(outcome, GenerationResult):
+            queue_seconds = (job.started_at or job.queued_at) - job.queued_at
+            self._metrics.queue_duration_seconds.observe(queue_seconds)
+            job.answer.set_result(Generated(outcome, queue_seconds, inference_seconds))
+        elif outcome is None and job.is_background:
+            job.started_at = None
+            self._background.appendleft(job)
+        else:
+            _fail(job, outcome or GenerationFailed("the model gave nothing"))
+
+    def _generate(self, jobs: Sequence[_Job]) -> list[_Outcome]:
+        """In the worker thread: a batch; where it fails, one by one, so that only the guilty do."""
+
+        def is_abandoned(index: int) -> bool:
+            job = jobs[index]
+            return job.answer.done() or (job.is_background and bool(self._queue))
+
+        try:
+            return list(self._generator.generate([job.request for job in jobs], is_abandoned))
+        except Exception as error:
+            if len(jobs) > 1:
+                return [outcome for job in jobs for outcome in self._generate([job])]
+            failure = GenerationFailed("the model failed")
+            failure.__cause__ = error
+            return [failure]
+
+
+def _fail(job: _Job, error: Exception) -> None:
+    if not job.answer.done():
+        job.answer.set_exception(error)
+
+
+def _stopping() -> NotReady:
+    return NotReady("the server is stopping", retry_after_seconds=1.0)

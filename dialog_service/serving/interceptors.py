@@ -1,0 +1,159 @@
+"""What every call gets: admission, a request id, a status, figures and a log line.
+
+Knows no message of the API.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from dialog_service.errors import InvalidRequest, NotReady, Overloaded, RequestError
+from dialog_service.serving.admission import Admission
+from dialog_service.serving.metrics import Metrics
+
+REQUEST_ID = "x-request-id"
+_DETAILS = "grpc-status-details-bin"
+_FIT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_Handler = Any  # grpc.RpcMethodHandler, whose types are those of the synchronous API
+_Context = grpc.aio.ServicerContext[Any, Any]
+_log = logging.getLogger(__name__)
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the methods of one service; others (health, reflection) pass untouched."""
+
+    def __init__(self, service: str, admission: Admission, metrics: Metrics) -> None:
+        """For the service of this full name."""
+        self._prefix = f"/{service}/"
+        self._admission = admission
+        self._metrics = metrics
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> _Handler | None:
+        """The handler of a call, wrapped."""
+        handler = await continuation(handler_call_details)
+        name = handler_call_details.method
+        if handler is None or not name.startswith(self._prefix):
+            return handler
+        return self._wrapped(handler, name.removeprefix(self._prefix))
+
+    def _wrapped(self, handler: _Handler, method: str) -> _Handler:
+        async def unary(request: object, context: _Context) -> object:
+            async with self._call(method, context) as request_id:
+                response = await handler.unary_unary(request, context)
+                await context.send_initial_metadata(((REQUEST_ID, request_id),))
+                return response
+
+        async def stream(request: object, context: _Context) -> AsyncIterator[object]:
+            async with self._call(method, context):
+                async for response in handler.unary_stream(request, context):
+                    yield response
+
+        kinds = (handler.request_deserializer, handler.response_serializer)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(stream, *kinds)
+        return grpc.unary_unary_rpc_method_handler(unary, *kinds)
+
+    @contextlib.asynccontextmanager
+    async def _call(self, method: str, context: _Context) -> AsyncIterator[str]:
+        """Around one call: however it ends, it ends with a status, a count and a log line."""
+        started = time.perf_counter()
+        request_id = _request_id(context)
+        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        code = "OK"
+        try:
+            with self._admission.request():
+                yield request_id
+        except RequestError as error:
+            code = error.status
+            await self._refuse(error, request_id, context)
+        except asyncio.CancelledError:
+            code = "CANCELLED" if context.time_remaining() else "DEADLINE_EXCEEDED"
+            if not _is_cancelled():
+                # Nobody has cancelled this call, so the error is a stray one, and to let it out
+                # would leave the caller without an answer (grpc #29248).
+                code = "INTERNAL"
+                await self._fail(request_id, context)
+            raise
+        except grpc.aio.AbortError:
+            code = "ABORTED"
+            raise
+        except Exception:
+            code = "INTERNAL"
+            await self._fail(request_id, context)
+        finally:
+            self._record(method, code, time.perf_counter() - started, request_id)
+
+    async def _refuse(self, error: RequestError, request_id: str, context: _Context) -> None:
+        """End a call with the status of an error."""
+        if error.status == "INTERNAL":
+            await self._fail(request_id, context)
+        if isinstance(error, NotReady):
+            self._metrics.requests_shed.labels(self._admission.phase.value).inc()
+        code = grpc.StatusCode[error.status]
+        details = _details(error)
+        trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
+        if details:
+            status = status_pb2.Status(code=code.value[0], message=str(error), details=details)
+            trailers.append((_DETAILS, status.SerializeToString()))
+        await context.abort(code, str(error), tuple(trailers))
+
+    async def _fail(self, request_id: str, context: _Context) -> None:
+        """End a call after an error that is none of the caller's business."""
+        _log.exception("a call failed", extra={"request_id": request_id})
+        message = f"internal error; request id {request_id}"
+        await context.abort(grpc.StatusCode.INTERNAL, message, ((REQUEST_ID, request_id),))
+
+    def _record(self, method: str, code: str, seconds: float, request_id: str) -> None:
+        self._metrics.requests.labels(method, code).inc()
+        self._metrics.request_duration_seconds.labels(method).observe(seconds)
+        line = {"code": code, "milliseconds": round(1000 * seconds, 1), "request_id": request_id}
+        _log.info(method, extra=line)
+
+
+def _request_id(context: _Context) -> str:
+    """The caller's own where it is fit for logs and headers, or else a new one."""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID and isinstance(value, str) and _FIT_REQUEST_ID.fullmatch(value):
+            return value
+    return uuid.uuid4().hex
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody asked for the present task to be cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _details(error: RequestError) -> list[any_pb2.Any]:
+    """What the status of an error carries besides its message."""
+    if isinstance(error, InvalidRequest):
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+            for v in error.violations
+        ]
+        return [_packed(error_details_pb2.BadRequest(field_violations=violations))]
+    if isinstance(error, Overloaded | NotReady):
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        return [_packed(error_details_pb2.RetryInfo(retry_delay=delay))]
+    return []
+
+
+def _packed(message: Message) -> any_pb2.Any:
+    detail = any_pb2.Any()
+    detail.Pack(message)
+    return detail

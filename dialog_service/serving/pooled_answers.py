@@ -1,0 +1,126 @@
+"""Answers from pools of candidates, and how pools fill and grow.
+
+A miss generates what it needs, answers, and leaves that in the pool. Requests for the same pool
+that come meanwhile wait for it, and then draw. Whoever generates while others wait generates for
+them too, so that a crowd costs one batch and still does not get the same replies all over. From
+the second request on, a pool grows in idle time.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from functools import partial
+
+from dialog_service.errors import RequestError
+from dialog_service.serving.answers import Answer, Ask, fresh_seed
+from dialog_service.serving.batcher import Generated
+from dialog_service.serving.cache import CandidatePools
+from dialog_service.serving.pools import Draw, Origin, PoolKey
+from dialog_service.serving.single_flight import SingleFlight
+
+_MAX_GROWING = 32  # pools that grow at a time; the next request for one that may not asks again
+_log = logging.getLogger(__name__)
+
+
+class PooledAnswers:
+    """Draws from pools, and fills them."""
+
+    def __init__(
+        self, pools: CandidatePools, *, capacity: int, shared_deadline_seconds: float
+    ) -> None:
+        """Nothing under way.
+
+        Args:
+            pools: the cache.
+            capacity: candidates that a pool grows to.
+            shared_deadline_seconds: for work that is not of one caller alone.
+        """
+        self._pools = pools
+        self._capacity = capacity
+        self._shared_deadline_seconds = shared_deadline_seconds
+        self._fills: SingleFlight[Generated] = SingleFlight()
+        self._asking: Counter[PoolKey] = Counter()
+        self._growing: dict[PoolKey, asyncio.Task[None]] = {}
+
+    async def close(self) -> None:
+        """Let no pool grow any more."""
+        tasks = list(self._growing.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def answer(self, ask: Ask) -> Answer:
+        """Replies from the pool as far as it has them, the others generated."""
+        key = ask.pool_key
+        self._asking[key] += 1
+        try:
+            return await self._answer(ask, key)
+        finally:
+            self._asking[key] -= 1
+            if not self._asking[key]:
+                del self._asking[key]
+
+    async def refresh(self, ask: Ask, answer: Answer) -> None:
+        """Put an answer in the place of a pool."""
+        await self._pools.add(
+            ask.pool_key, answer.fresh, Origin.REFRESH, is_complete=ask.has_one_reply
+        )
+
+    async def _answer(self, ask: Ask, key: PoolKey) -> Answer:
+        draw = await self._draw(ask, key)
+        seed = fresh_seed()
+        generated = None
+        if draw.missing and self._fills.is_running(key):
+            await self._fills.run(key, partial(self._fill, ask, draw, seed))
+            draw = await self._draw(ask, key)
+            generated = await self._fill(ask, draw, seed) if draw.missing else None
+        elif draw.missing:
+            generated = await self._fills.run(key, partial(self._fill, ask, draw, seed))
+        return Answer(
+            drawn=draw.candidates,
+            fresh=generated.result.candidates[: draw.missing] if generated else (),
+            cache=draw.status,
+            pool_size=draw.pool_size,
+            seed=seed if generated and not draw.candidates else None,
+            generated=generated,
+        )
+
+    async def _draw(self, ask: Ask, key: PoolKey) -> Draw:
+        draw = await self._pools.draw(key, ask.query.reply_count)
+        may_grow = key not in self._growing and len(self._growing) < _MAX_GROWING
+        if draw.wanted_growth and may_grow:
+            growth = self._grow(ask, key, draw.wanted_growth)
+            self._growing[key] = asyncio.create_task(growth, name="growth of a pool")
+        return draw
+
+    async def _fill(self, ask: Ask, draw: Draw, seed: int) -> Generated:
+        """Generate what a draw lacks, and for whoever else asks now, and keep it."""
+        others = self._asking[ask.pool_key] - 1
+        wanted = draw.missing + others * ask.query.reply_count
+        request = ask.generation(
+            max(draw.missing, min(wanted, self._capacity)),
+            seed=seed,
+            excluded=(candidate.text for candidate in draw.candidates),
+        )
+        deadline = asyncio.get_running_loop().time() + self._shared_deadline_seconds
+        generated = await ask.model.batcher.submit(request, deadline=deadline)
+        own = generated.result.candidates[: draw.missing]
+        rest = generated.result.candidates[draw.missing :]
+        await self._pools.add(ask.pool_key, own, Origin.ANSWER, is_complete=ask.has_one_reply)
+        if rest:
+            await self._pools.add(ask.pool_key, rest, Origin.GROWTH)
+        return generated
+
+    async def _grow(self, ask: Ask, key: PoolKey, wanted: int) -> None:
+        """Generate candidates in idle time; a model that finds nothing new has said it all."""
+        try:
+            known = await self._pools.texts(key)
+            request = ask.generation(wanted, seed=fresh_seed(), excluded=known)
+            deadline = asyncio.get_running_loop().time() + self._shared_deadline_seconds
+            generated = await ask.model.batcher.submit_background(request, deadline=deadline)
+            found = generated.result.candidates
+            await self._pools.add(key, found, Origin.GROWTH, is_complete=not found)
+        except RequestError:
+            _log.info("a pool of candidates could not grow", exc_info=True)
+        finally:
+            del self._growing[key]

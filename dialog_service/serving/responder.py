@@ -1,0 +1,124 @@
+"""From a request to its response: which model, which way past the cache, which figures are kept.
+
+Knows neither grpc nor protobuf.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from dialog_service.diversity import distinct_ratio, metric_tokens
+from dialog_service.errors import DeadlinePassed
+from dialog_service.generation import Candidate
+from dialog_service.serving.answers import Answer, Ask, Response, fresh_seed
+from dialog_service.serving.live_diversity import LiveDiversity, Source
+from dialog_service.serving.metrics import Metrics
+from dialog_service.serving.pooled_answers import PooledAnswers
+from dialog_service.serving.pools import CacheStatus
+from dialog_service.serving.registry import LoadedModel, ModelRegistry
+from dialog_service.serving.validation import (
+    CacheMode,
+    ReplyQuery,
+    ReplyRequest,
+    RequestLimits,
+    validated,
+)
+
+
+class Responder:
+    """Answers requests with the models of a registry; ``pooled`` None is no cache."""
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        pooled: PooledAnswers | None,
+        live: LiveDiversity,
+        metrics: Metrics,
+        *,
+        max_replies: int,
+    ) -> None:
+        """What it needs is started and closed by others."""
+        self._registry = registry
+        self._pooled = pooled
+        self._live = live
+        self._metrics = metrics
+        self._max_replies = max_replies
+
+    async def respond(self, request: ReplyRequest, *, deadline: float) -> Response:
+        """Replies to one request.
+
+        Args:
+            request: as it was sent.
+            deadline: in the event loop's time.
+
+        Raises:
+            RequestError: of every kind; see each class.
+        """
+        ask = self._ask(request, deadline)
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await self._answer(ask)
+        except TimeoutError as error:
+            raise DeadlinePassed("the deadline passed") from error
+        drawn, fresh = _tokens(answer.drawn), _tokens(answer.fresh)
+        response = Response(
+            answer=answer,
+            model=ask.model.loaded,
+            context_truncated=_is_truncated(ask.model.loaded, ask.query, answer),
+            distinct_1=distinct_ratio(drawn + fresh, 1),
+            distinct_2=distinct_ratio(drawn + fresh, 2),
+        )
+        self._live.record(response.model.version_name, Source.CACHE, drawn)
+        self._live.record(response.model.version_name, Source.FRESH, fresh)
+        self._count(response)
+        return response
+
+    def _count(self, response: Response) -> None:
+        replies = response.answer.replies
+        self._metrics.replies.inc(len(replies))
+        for reply in replies:
+            self._metrics.reply_tokens.observe(reply.token_count)
+        ratio = self._metrics.request_distinct_ratio
+        ratio.labels(response.model.version_name, "1").observe(response.distinct_1)
+        ratio.labels(response.model.version_name, "2").observe(response.distinct_2)
+
+    def _ask(self, request: ReplyRequest, deadline: float) -> Ask:
+        """The query a request stands for, to the model it names."""
+        model = self._registry.resolve(request.model)
+        generator = model.loaded.generator
+        limits = RequestLimits(
+            max_replies=self._max_replies,
+            vocab_size=generator.limits.vocab_size,
+            context_turns=generator.limits.context_turns,
+        )
+        return Ask(model, validated(request, limits, generator.defaults), deadline)
+
+    async def _answer(self, ask: Ask) -> Answer:
+        mode = ask.query.cache_mode
+        if self._pooled is None or ask.query.seed is not None or mode is CacheMode.BYPASS:
+            self._metrics.on_result(CacheStatus.BYPASS)
+            return await _generated(ask, CacheStatus.BYPASS)
+        if mode is CacheMode.REFRESH:
+            self._metrics.on_result(CacheStatus.MISS)
+            answer = await _generated(ask, CacheStatus.MISS)
+            await self._pooled.refresh(ask, answer)
+            return answer
+        return await self._pooled.answer(ask)
+
+
+async def _generated(ask: Ask, status: CacheStatus) -> Answer:
+    """Replies all of which are generated for this request alone, so that its seed gives them."""
+    seed = fresh_seed() if ask.query.seed is None else ask.query.seed
+    request = ask.generation(ask.query.reply_count, seed=seed)
+    generated = await ask.model.batcher.submit(request, deadline=ask.deadline)
+    return Answer(fresh=generated.result.candidates, cache=status, seed=seed, generated=generated)
+
+
+def _is_truncated(model: LoadedModel, query: ReplyQuery, answer: Answer) -> bool:
+    """Whether the model could not use all turns; a pool does not tell, so they are measured."""
+    if answer.generated:
+        return query.turns_cut or answer.generated.result.context_truncated
+    return query.turns_cut or model.truncates(query.turns)
+
+
+def _tokens(replies: Sequence[Candidate]) -> list[list[str]]:
+    return [metric_tokens(reply.text) for reply in replies]

@@ -1,0 +1,203 @@
+"""Settings of the server: ``DIALOG_*`` environment variables, flags of the same names, or a file.
+
+A flag wins over the environment, the environment over the file. Units are in the names. A name that
+is nearly one of these stops the start; so does one of a feature that this version does not have,
+since a server that ignores DIALOG_TLS_CERT is worse than none.
+"""
+
+import difflib
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dialog_service.errors import ConfigError
+from dialog_service.serving.validation import MAX_REPLIES
+
+PREFIX = "DIALOG_"
+NOT_OFFERED = frozenset(
+    {
+        "MAX_CANDIDATES",
+        "MAX_INPUT_TOKENS",
+        "BLOCKED_PHRASES_FILE",
+        "TLS_CERT",
+        "TLS_KEY",
+        "TLS_CLIENT_CA",
+        "AUTH_TOKENS_FILE",
+        "RATE_LIMIT_RPS",
+    }
+)
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+_log = logging.getLogger(__name__)
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (host and colon and port.isdigit() and int(port) < 65536):
+        raise ValueError("must be HOST:PORT, for example 127.0.0.1:50051")
+    return value
+
+
+def _address_or_off(value: str) -> str:
+    return value if value == "off" else _address(value)
+
+
+def _redis(value: str) -> str:
+    if value not in ("embedded", "off") and not value.startswith(_REDIS_SCHEMES):
+        raise ValueError(f"must be embedded, off, or begin with {', '.join(_REDIS_SCHEMES)}")
+    return value
+
+
+class Settings(BaseSettings):
+    """Every setting; its description is the help of its flag."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, env_ignore_empty=True, extra="ignore"
+    )
+
+    model: Path | None = Field(
+        default=None, description="Serve the checkpoint in this directory and no other."
+    )
+    models: Path | None = Field(
+        default=None,
+        description="Serve every checkpoint below this directory, laid out as NAME/VERSION/. "
+        "Default: the model that comes with the package.",
+    )
+    grpc_address: Annotated[str, AfterValidator(_address)] = Field(
+        default="127.0.0.1:50051",
+        description="Where the API listens; 0.0.0.0:50051: to every network, port 0: a free one.",
+    )
+    metrics_address: Annotated[str, AfterValidator(_address_or_off)] = Field(
+        default="127.0.0.1:9095", description="Where Prometheus finds /metrics, or off."
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, ...")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="Of the recurrent products; auto: bf16 where it is native."
+    )
+    max_batch_sequences: int = Field(
+        default=64, ge=1, le=4096, description="Most sequences (replies asked for) in a batch."
+    )
+    max_wait_seconds: float = Field(
+        default=0.005,
+        ge=0,
+        le=10,
+        description="Longest wait of a request for others to share its batch.",
+    )
+    queue_capacity_sequences: int = Field(
+        default=1024, ge=1, description="Sequences that may wait; beyond, requests are refused."
+    )
+    max_replies: int = Field(
+        default=MAX_REPLIES, ge=1, le=MAX_REPLIES, description="Largest reply_count of a request."
+    )
+    default_deadline_seconds: float = Field(
+        default=30.0, gt=0, le=3600, description="Deadline of requests that come without one."
+    )
+    redis_url: Annotated[str, AfterValidator(_redis)] = Field(
+        default="embedded",
+        description="redis://, rediss:// or unix://, shared by all replicas; embedded: a private "
+        "server started for this process; off: no cache.",
+    )
+    cache_ttl_seconds: float = Field(
+        default=3600.0, gt=0, description="Life of a pool of candidates, give or take a tenth."
+    )
+    cache_pool_size: int = Field(
+        default=64, ge=1, le=1024, description="Candidates that a pool grows to."
+    )
+    cache_timeout_seconds: float = Field(
+        default=0.02,
+        gt=0,
+        le=10,
+        description="Longest wait for Redis; then the request does without.",
+    )
+    diversity_window_tokens: int = Field(
+        default=100_000, ge=1, description="Words in the window of the live Dist-1 and Dist-2."
+    )
+    drain_delay_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=600,
+        description="After SIGTERM, keep serving this long while load balancers look elsewhere.",
+    )
+    drain_grace_seconds: float = Field(
+        default=30.0, ge=0, le=3600, description="Then let requests under way finish this long."
+    )
+    max_connection_age_seconds: float = Field(
+        default=600.0, gt=0, description="Connections are renewed after this, to rebalance load."
+    )
+    max_message_bytes: int = Field(
+        default=4 * 1024 * 1024, ge=1024, le=2**30, description="Largest request."
+    )
+    reflection: bool = Field(
+        default=True, description="Tell clients such as grpcurl what the API is."
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="console or json."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.model and self.models:
+            raise ValueError("model and models exclude each other")
+        if self.queue_capacity_sequences < self.max_replies:
+            raise ValueError("queue_capacity_sequences must be at least max_replies")
+        return self
+
+
+def load_settings(flags: Mapping[str, object], file: Path | None = None) -> Settings:
+    """Settings from flags, the environment and a file of ``DIALOG_NAME=value`` lines.
+
+    Raises:
+        ConfigError: a value that cannot be, a name that is nearly a setting's, a feature that is
+            not offered, or a file that cannot be read.
+    """
+    if file and not file.is_file():
+        raise ConfigError(f"{file}: no such file of settings")
+    names = [*os.environ, *(dotenv_values(file) if file else ())]
+    for name in check_names(name.upper() for name in names):
+        _log.warning("%s is not a setting of this service", name)
+    make: Callable[..., Settings] = Settings  # has arguments that are no fields
+    try:
+        return make(_env_file=file, **flags)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_line(e["loc"], e["msg"]) for e in error.errors())) from error
+
+
+def check_names(names: Iterable[str]) -> list[str]:
+    """Names with our prefix that are no setting's; Kubernetes puts some of those there.
+
+    Raises:
+        ConfigError: one is nearly a setting's name, or a setting this version does not offer.
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    asked = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
+    for name in asked:
+        if name in NOT_OFFERED:
+            raise ConfigError(f"{PREFIX}{name} is set, but this version does not offer it")
+    unknown = [name for name in asked if name not in known]
+    for name in unknown:
+        near = difflib.get_close_matches(name, [*known, *NOT_OFFERED], n=1, cutoff=0.8)
+        if near:
+            raise ConfigError(f"{PREFIX}{name} is no setting; is it {PREFIX}{near[0]}?")
+    return [PREFIX + name for name in unknown]
+
+
+def flag(name: str) -> str:
+    """The flag of a setting: "max_wait_seconds" -> "--max-wait-seconds"."""
+    return "--" + name.replace("_", "-")
+
+
+def _line(location: tuple[int | str, ...], message: str) -> str:
+    """One error for a person: which setting, under both of its names, and what is wrong."""
+    reason = message.removeprefix("Value error, ")
+    if not location:
+        return reason
+    name = str(location[0])
+    return f"{PREFIX}{name.upper()} ({flag(name)}): {reason}"

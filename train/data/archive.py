@@ -128,8 +128,10 @@ class Layout:
             raise CorpusError(f"{data_dir}: cannot be read ({error})") from error
 
     def _found(self, root: Location) -> Location | None:
-        places = (root, *(root.child(name) for name in self.folders))
-        return next((place for place in places if place and self.is_here(place)), None)
+        if self.is_here(root):
+            return root
+        children = (root.child(name) for name in self.folders)
+        return next((child for child in children if child and self.is_here(child)), None)
 
     @property
     def _advice(self) -> str:

@@ -2,14 +2,27 @@
 
 Windows hold a number of tokens, not of minutes: Dist-n falls as text grows, so a window of time
 would measure traffic. This replica counts exactly. For the fleet all replicas add their n-grams to
-the same HyperLogLogs in Redis (0.81% standard error) and their totals to plain counters, because
-the mean of replicas' ratios is no ratio of the fleet. Knows no metrics library.
+the same HyperLogLogs in Redis and their totals to plain counters, because the mean of replicas'
+ratios is no ratio of the fleet. Knows no metrics library.
 """
 
+import asyncio
+import contextlib
 import enum
-from collections.abc import Sequence
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from redis.exceptions import RedisError
+
+from dialog_service.serving.cache import connect
+from dialog_service.serving.fleet_window import PUBLISH, READ, FleetCounts, FleetWindow, Reply
+from dialog_service.serving.token_window import TokenWindow
+
+_LOG = logging.getLogger(__name__)
+_TIMEOUT_SECONDS = 1.0  # nobody waits
 
 
 class Source(enum.StrEnum):
@@ -17,6 +30,14 @@ class Source(enum.StrEnum):
 
     FRESH = "fresh"
     CACHE = "cache"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """Replies that are counted together."""
+
+    model: str
+    source: Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +63,6 @@ class DiversityObserver(Protocol):
 class LiveDiversity:
     """Recorder of served replies and reader of the windows; Redis is never on a request's path."""
 
-    lost_tokens: int  # recorded, but missing from the fleet's window because Redis failed
-
     def __init__(
         self,
         url: str | None,
@@ -53,24 +72,129 @@ class LiveDiversity:
         interval_seconds: float = 1.0,
     ) -> None:
         """Connects to nothing yet; ``url`` None gives figures of this replica alone."""
-        raise NotImplementedError
+        self.lost_tokens = 0  # recorded here, but missing from the fleet's window: Redis failed
+        self._window_tokens = window_tokens
+        self._observer = observer
+        self._interval_seconds = interval_seconds
+        self._own: dict[_Stream, TokenWindow] = {}
+        self._fleet: dict[_Stream, FleetCounts] = {}
+        self._pending: defaultdict[_Stream, list[Reply]] = defaultdict(list)
+        self._closing = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._client = connect(url, timeout_seconds=_TIMEOUT_SECONDS) if url is not None else None
+        if self._client is not None:
+            self._publish_script = self._client.register_script(PUBLISH)
+            self._read_script = self._client.register_script(READ)
 
     async def start(self) -> None:
         """Publish and read the fleet's figures every ``interval_seconds`` until ``close``."""
-        raise NotImplementedError
+        self._loop = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Publish what is left and disconnect; may be called twice."""
-        raise NotImplementedError
+        self._closing.set()
+        if self._loop is not None:
+            await asyncio.wait({self._loop})
+        if self._client is not None:
+            await self._publish()
+            await self._client.aclose()
 
-    def record(self, model: str, source: Source, replies: Sequence[Sequence[str]]) -> None:
-        """Count replies that were served, each given as its ``diversity.metric_tokens``."""
-        raise NotImplementedError
+    def record(self, model: str, source: Source, replies: Sequence[Reply]) -> None:
+        """Count replies that were served, each given as its ``diversity.metric_tokens``.
+
+        No replies are fine: from then on the fleet's figures of the model are read.
+        """
+        for each in Source:
+            self._own.setdefault(_Stream(model, each), TokenWindow(self._window_tokens))
+        stream = _Stream(model, source)
+        for tokens in replies:
+            self._own[stream].add(tokens)
+        if self._client is not None:
+            self._pending[stream].extend(replies)
 
     async def refresh(self) -> None:
         """Publish what was recorded and read the fleet's figures, now. Never raises over Redis."""
-        raise NotImplementedError
+        if self._client is None:
+            return
+        await self._publish()
+        try:
+            self._fleet = {stream: await self._read(stream) for stream in list(self._own)}
+        except (RedisError, OSError) as error:
+            self._fleet = {}  # what they were is not what they are
+            self._fail("diversity_read", error)
 
     def snapshot(self) -> tuple[WindowFigure, ...]:
-        """Every figure: the replica's as of now, the fleet's as of the last good reading."""
-        raise NotImplementedError
+        """Every figure: the replica's as of now, the fleet's as of the last reading.
+
+        None of a window without n-grams, and none of the fleet's if the last reading failed.
+        """
+        return (*self._own_figures(), *self._fleet_figures())
+
+    def _own_figures(self) -> Iterator[WindowFigure]:
+        for stream, window in self._own.items():
+            for n, counts in window.counts.items():
+                if counts.distinct:
+                    ratio = counts.distinct_ratio
+                    yield self._figure(stream, n, "replica", ratio, window.tokens)
+
+    def _fleet_figures(self) -> Iterator[WindowFigure]:
+        for stream, counts in self._fleet.items():
+            for n, total in counts.total.items():
+                if total:
+                    ratio = counts.distinct_ratio(n)
+                    yield self._figure(stream, n, "fleet", ratio, counts.total[1])
+
+    def _figure(
+        self,
+        stream: _Stream,
+        n: int,
+        scope: Literal["replica", "fleet"],
+        distinct_ratio: float,
+        tokens: int,
+    ) -> WindowFigure:
+        return WindowFigure(
+            model=stream.model,
+            n=n,
+            scope=scope,
+            source=stream.source,
+            distinct_ratio=distinct_ratio,
+            window_tokens=tokens,
+            is_full=tokens >= self._window_tokens,
+        )
+
+    async def _run(self) -> None:
+        """Refresh until the closing."""
+        while not self._closing.is_set():
+            await self.refresh()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._interval_seconds)
+
+    async def _publish(self) -> None:
+        """Send what was recorded; what cannot be sent is lost, and nothing is sent twice."""
+        pending, self._pending = self._pending, defaultdict(list)
+        batches = [
+            (window, batch)
+            for stream, replies in pending.items()
+            for window in [self._fleet_window(stream)]
+            for batch in window.batches(replies)
+        ]
+        try:
+            while batches:
+                window, batch = batches[0]
+                await self._publish_script([window.counter], window.publish_arguments(batch))
+                del batches[0]
+        except (RedisError, OSError) as error:
+            self.lost_tokens += sum(len(tokens) for _, batch in batches for tokens in batch)
+            self._fail("diversity_publish", error)
+
+    async def _read(self, stream: _Stream) -> FleetCounts:
+        """What the fleet's window holds."""
+        window = self._fleet_window(stream)
+        return FleetCounts.of(await self._read_script([window.counter], window.read_arguments))
+
+    def _fleet_window(self, stream: _Stream) -> FleetWindow:
+        return FleetWindow(f"{stream.model}:{stream.source}", self._window_tokens)
+
+    def _fail(self, op: str, error: Exception) -> None:
+        _LOG.debug("redis %s: %r", op, error)
+        self._observer.on_error(op)

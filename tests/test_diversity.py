@@ -1,0 +1,76 @@
+import math
+
+import pytest
+
+from dialog_service.diversity import (
+    NgramCounts,
+    distinct_ratio,
+    entropy_nats,
+    metric_tokens,
+    ngrams,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("I don't know.", ["i", "do", "n't", "know", "."]),
+        ("Well, it's OK!", ["well", ",", "it", "'s", "ok", "!"]),
+        ("  \u201cREALLY?\u201d ", ['"', "really", "?", '"']),
+        ("", []),
+    ],
+)
+def test_metric_tokens(text: str, tokens: list[str]) -> None:
+    assert metric_tokens(text) == tokens
+
+
+def test_metric_tokens_are_the_same_for_typed_and_model_text() -> None:
+    assert metric_tokens("I don't know.") == metric_tokens("i do n't know .")
+
+
+def test_ngrams() -> None:
+    tokens = ["a", "b", "a", "b"]
+    assert ngrams(tokens, 1) == [("a",), ("b",), ("a",), ("b",)]
+    assert ngrams(tokens, 2) == [("a", "b"), ("b", "a"), ("a", "b")]
+    assert ngrams(tokens, 4) == [("a", "b", "a", "b")]
+    assert ngrams(tokens, 5) == []
+
+
+def test_ngrams_stay_within_a_reply() -> None:
+    assert distinct_ratio([["a", "b"], ["a", "b"]], 2) == 1 / 2
+    assert distinct_ratio([["a", "b", "a", "b"]], 2) == 2 / 3
+    assert distinct_ratio([["a", "b"], ["a", "b"]], 1) == 2 / 4
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("replies", [[], [[]]])
+def test_nothing_to_count(n: int, replies: list[list[str]]) -> None:
+    assert distinct_ratio(replies, n) == 0.0
+    assert entropy_nats(replies) == 0.0
+
+
+def test_entropy() -> None:
+    assert entropy_nats([["a", "b"], ["c", "d"]]) == pytest.approx(math.log(4))
+    assert entropy_nats([["a", "a"], ["a", "b"]]) == pytest.approx(
+        -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
+    )
+    assert str(entropy_nats([["a", "a"]])) == "0.0"
+
+
+def test_counts_add_up_and_can_be_taken_back() -> None:
+    one, two = [["a", "b", "c"], ["a", "b"]], [["b", "c"], ["d"]]
+    counts = NgramCounts(2, one)
+    counts += NgramCounts(2, two)
+    whole = NgramCounts(2, one + two)
+    assert counts.counts == whole.counts
+    assert (counts.distinct, counts.total) == (2, 4)
+    for tokens in two:
+        counts.remove(tokens)
+    assert counts.counts == NgramCounts(2, one).counts
+    assert counts.distinct_ratio == 2 / 3
+
+
+def test_counts_of_another_n_do_not_add_up() -> None:
+    counts = NgramCounts(1)
+    with pytest.raises(ValueError, match="2-grams"):
+        counts += NgramCounts(2)

@@ -234,4 +234,3 @@ def _fill(model: LatentSeq2Seq, path: Path) -> None:
             parameter.copy_(stored[name])
             if not bool(torch.isfinite(parameter).all()):
                 raise CheckpointError(f"{path}: {name} holds values that are not finite")
-

@@ -217,9 +217,7 @@ class Generator:
         self.is_deterministic = self._model.is_deterministic
 
     @classmethod
-    def load(
-        cls, directory: Path, *, device: str = "auto", precision: str = "auto"
-    ) -> "Generator":
+    def load(cls, directory: Path, *, device: str = "auto", precision: str = "auto") -> "Generator":
         """A generator for a checkpoint directory; raises CheckpointError or ConfigError."""
         return cls(load_checkpoint(directory), device=device, precision=precision)
 
@@ -274,7 +272,7 @@ class Generator:
         return contexts, truncated
 
     def _codes(self, contexts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """loc and scale of z, each (requests, Z), encoded in chunks of fixed rows."""
+        """Loc and scale of z, each (requests, Z), encoded in chunks of fixed rows."""
         parts = []
         for start in range(0, len(contexts), CHUNK_ROWS):
             chunk = list(contexts[start : start + CHUNK_ROWS])
@@ -283,9 +281,7 @@ class Generator:
             ids = torch.full((CHUNK_ROWS, int(lengths.max())), PAD)
             for row, context in enumerate(chunk + idle):
                 ids[row, : len(context)] = torch.tensor(context)
-            loc, scale = self._model.infer_stepwise(
-                ids.to(self.device), lengths.to(self.device)
-            )
+            loc, scale = self._model.infer_stepwise(ids.to(self.device), lengths.to(self.device))
             parts.append((loc[: len(chunk)], scale[: len(chunk)]))
         return torch.cat([loc for loc, _ in parts]), torch.cat([scale for _, scale in parts])
 

@@ -22,13 +22,7 @@ _OPENING = re.compile(r"([(\[{$#]) ")
 _QUOTED = re.compile(r'" ([^"]*?) "')
 _SENTENCE_START = re.compile(r"(^|[.!?]\s+|[.!?]\"\s+|^\")([a-z])")
 _PRONOUN = re.compile(r"\bi\b(?!\.e)")
-_PROPER = {word.lower(): word for word in (
-    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February April June July "
-    "August September October November December Mr Mrs Ms Dr TV OK CD DVD ID ATM "
-    "English Chinese French German Italian Japanese American British Spanish Russian Canadian "
-    "China America England France Germany Italy Japan Canada Australia Europe Beijing Shanghai "
-    "London Paris Tokyo Boston Chicago Texas California Christmas Easter Internet"
-).split()}  # fmt: skip
+_PROPER = {word.lower(): word for word in ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "January", "February", "April", "June", "July", "August", "September", "October", "November", "December", "Mr", "Mrs", "Ms", "Dr", "TV", "OK", "CD", "DVD", "ID", "ATM", "English", "Chinese", "French", "German", "Italian", "Japanese", "American", "British", "Spanish", "Russian", "Canadian", "China", "America", "England", "France", "Germany", "Italy", "Japan", "Canada", "Australia", "Europe", "Beijing", "Shanghai", "London", "Paris", "Tokyo", "Boston", "Chicago", "Texas", "California", "Christmas", "Easter", "Internet"]}  # fmt: skip
 _PROPER_PATTERN = re.compile(rf"\b(?:{'|'.join(_PROPER)})\b")
 
 

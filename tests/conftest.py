@@ -22,6 +22,8 @@ from dialog_service.models.seq2seq import build_model
 from dialog_service.text import normalise
 from dialog_service.vocabulary import Vocabulary
 
+torch.set_num_threads(1)  # tiny models: threads would only wait for one another
+
 _SUBJECTS = ("the train", "my sister", "our teacher", "the soup", "a taxi", "the weather")
 _VERBS = ("looks", "seems", "was", "will be", "is not", "feels")
 _REST = ("late today", "really good", "quite cold", "far too expensive", "ready now", "at home")

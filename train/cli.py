@@ -51,9 +51,7 @@ class Flags:
     ] = None
     preset: Annotated[
         str | None,
-        typer.Option(
-            help=f"How large and how long: {', '.join(PRESETS)}.", show_default="small"
-        ),
+        typer.Option(help=f"How large and how long: {', '.join(PRESETS)}.", show_default="small"),
     ] = None
     seed: Annotated[int | None, typer.Option(min=0, show_default="0")] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto"
@@ -103,7 +101,7 @@ def command(choose: Callable[..., Variant], description: str) -> typer.Typer:
         try:
             code = run(chosen, Flags(**values))
         except UserError as error:
-            Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
+            typer.echo(f"error: {error}", err=True)
             code = 2
         raise typer.Exit(code)
 
@@ -122,13 +120,14 @@ def run(variant: Variant, flags: Flags) -> int:
     config = _config(variant, flags)
     output = flags.output or Path("runs") / f"{config.variant}-{time.strftime('%Y%m%d-%H%M%S')}"
     fabric = _fabric(flags)
-    say = Console(stderr=True, quiet=not fabric.is_global_zero).print
+    console = Console(stderr=True, quiet=not fabric.is_global_zero)
+    say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     source = CorpusSource(corpus=config.data.corpus, data_dir=flags.data_dir)
     examples = load_examples(source, config.data.examples)
-    say(_summary(examples), markup=False, highlight=False)
+    say(_summary(examples))
     inputs = _inputs(config, examples)
     _write_config(config, output, fabric)
-    say(f"{config.variant} {config.preset} on {config.data.corpus} -> {output}", markup=False)
+    say(f"{config.variant} {config.preset} on {config.data.corpus} -> {output}")
     result = fit(inputs, fabric, output, resume=flags.resume)
     if result.interrupted_by:
         say(f"stopped by {result.interrupted_by.name}; continue with --resume --output {output}")
@@ -219,7 +218,10 @@ def _inputs(config: RunConfig, examples: Examples) -> RunInputs:
             commit=_commit(),
             data_fingerprint=examples.fingerprint,
         ),
-        sample_posts=tuple(pair.context[-1] for pair in examples.validation[:: max(1, len(examples.validation) // 3)][:3]),
+        sample_posts=tuple(
+            pair.context[-1]
+            for pair in examples.validation[:: max(1, len(examples.validation) // 3)][:3]
+        ),
     )
 
 

@@ -25,6 +25,8 @@ class Preset:
     max_response_tokens: int
     mmd_base_per_dimension: float
     initial_scale: float
+    match_start: float
+    match_end: float
     spread_start: float
     spread_end: float
     optimisation: OptimisationConfig
@@ -45,8 +47,10 @@ SMALL = Preset(
     max_response_tokens=25,
     mmd_base_per_dimension=2.0,
     initial_scale=0.1,
-    spread_start=0.3,
-    spread_end=0.7,
+    match_start=0.2,
+    match_end=0.4,
+    spread_start=0.5,
+    spread_end=0.8,
     optimisation=OptimisationConfig(epochs=8, batch_size=128, learning_rate=2e-3),
 )
 
@@ -59,10 +63,10 @@ MEDIUM = replace(
     latent_dim=128,
     dropout=0.3,
     output_dropout=0.3,
-    vocabulary_size=8000,
-    max_context_tokens=50,
+    vocabulary_size=6000,
+    max_context_tokens=40,
     max_response_tokens=30,
-    optimisation=OptimisationConfig(epochs=30, batch_size=128, learning_rate=1.5e-3),
+    optimisation=OptimisationConfig(epochs=20, batch_size=128, learning_rate=1.5e-3),
 )
 
 PAPER = replace(
@@ -99,8 +103,9 @@ PAPER = replace(
 - batches keep the file's order and drop the last rows there; here they are shuffled every epoch;
 - gradients are clipped element-wise at 5 there, by their global norm here;
 - a 20-token reply loses its end-of-sequence there, keeps it here;
-- lambda_KL applies in full from the first step there; here it comes in late and the scale starts
-  small, because on this corpus the two together otherwise reward a latent that ignores the post.
+- in WED-S both penalties apply in full from the first step there; here MMD comes in once the code
+  carries the post and lambda_KL after it, because MMD is otherwise satisfied soonest by scale
+  alone: one epoch in, the scale was 0.97 and the mean's variance over the corpus 0.0004.
 """
 
 PRESETS = {preset.name: preset for preset in (SMALL, MEDIUM, PAPER)}

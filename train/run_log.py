@@ -70,8 +70,8 @@ class RunLog:
 
     def say(self, text: str) -> None:
         """One line above the bar."""
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """One line above the bar that stands out."""
-        self.console.print(f"warning: {text}", style="bold yellow", markup=False, highlight=False)
+        self.console.print(f"warning: {text}", style="bold yellow", markup=False, soft_wrap=True)

@@ -76,9 +76,10 @@ def fit(inputs: RunInputs, fabric: Fabric, output: Path, *, resume: bool = False
     run = _Run(inputs, fabric, output)
     if resume:
         run.restore()
-    with _stop_requests() as asked, RunLog(
-        output, planned_steps=run.planned_steps, silent=not fabric.is_global_zero
-    ) as log:
+    with (
+        _stop_requests() as asked,
+        RunLog(output, planned_steps=run.planned_steps, silent=not fabric.is_global_zero) as log,
+    ):
         caught = run.train(log, asked)
     return FitResult(
         interrupted_by=caught,

@@ -68,9 +68,7 @@ def validate(training_pass: TrainingPass, pairs: TokenisedPairs, *, batch_size: 
         training_pass.train(was_training)
 
 
-def _measured(
-    training_pass: TrainingPass, pairs: TokenisedPairs, batch_size: int
-) -> Validation:
+def _measured(training_pass: TrainingPass, pairs: TokenisedPairs, batch_size: int) -> Validation:
     sums: dict[str, Tensor] = {}
     locs, squared_scales, scales = [], [], []
     for rows in in_order(len(pairs), batch_size):
@@ -107,9 +105,7 @@ def sample_replies(checkpoint: Checkpoint, posts: list[str], *, count: int = 3) 
     with torch.autocast(device.type, enabled=False):
         generator = Generator(checkpoint, device=str(device), precision="fp32")
         requests = [
-            GenerationRequest(
-                turns=(post,), reply_count=count, sampling=generator.defaults, seed=0
-            )
+            GenerationRequest(turns=(post,), reply_count=count, sampling=generator.defaults, seed=0)
             for post in posts
         ]
         results = generator.generate(requests)

@@ -67,11 +67,14 @@ def wed_d(preset: Preset) -> RunConfig:
 def wed_s(preset: Preset) -> RunConfig:
     """WED-S: WED-D with a Gaussian code whose deviation is drawn towards one.
 
-    Stochastic WAE, Equation 5, lambda_KL 0.01 (section 3.1).
+    Stochastic WAE, Equation 5, lambda_KL 0.01 (section 3.1). Ours: both penalties come in over
+    the run, or scale alone satisfies the first before the mean has learnt to carry the post.
     """
     parent = wed_d(preset)
-    posterior = GaussianPosterior(
-        latent_dim=preset.latent_dim, initial_scale=preset.initial_scale
+    posterior = GaussianPosterior(latent_dim=preset.latent_dim, initial_scale=preset.initial_scale)
+    (match_prior,) = parent.objective.terms
+    match_later = match_prior.model_copy(
+        update={"schedule": RampSchedule(start=preset.match_start, end=preset.match_end)}
     )
     keep_spread = KlToOwnMeanTerm(
         weight=0.01,
@@ -82,7 +85,7 @@ def wed_s(preset: Preset) -> RunConfig:
         update={
             "variant": "wed_s",
             "model": parent.model.model_copy(update={"posterior": posterior}),
-            "objective": ObjectiveConfig(terms=(*parent.objective.terms, keep_spread)),
+            "objective": ObjectiveConfig(terms=(match_later, keep_spread)),
             "sampling": SamplingDefaults(temperature=0.7, top_p=0.9),
         }
     )

@@ -11,7 +11,7 @@ class NoPrior(nn.Module):
 
     def forward(self, like: Tensor) -> None:
         """None, whatever the (B, Z) draw."""
-        return None
+        return
 
 
 class StandardNormalPrior(nn.Module):

@@ -17,7 +17,7 @@ State = tuple[Tensor, Tensor]
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b computed in the type of the weights, returned in float32.
+    """X W^T + b computed in the type of the weights, returned in float32.
 
     Args:
         x: (B, I) any floating type.
@@ -177,7 +177,10 @@ class _LstmOverRealTokens(torch.autograd.Function):
             share[: len(hidden_grad)] += hidden_grad
             carried = share * through_cell[now]
             carried[: len(cell_grad)] += cell_grad
-            slope, out = slopes[now].unflatten(1, (4, size)), gates_grad[now].unflatten(1, (4, size))
+            slope, out = (
+                slopes[now].unflatten(1, (4, size)),
+                gates_grad[now].unflatten(1, (4, size)),
+            )
             out[:, :3] = slope[:, :3] * carried[:, None]
             out[:, 3] = slope[:, 3] * share
             hidden_grad = gates_grad[now] @ narrow
@@ -186,9 +189,7 @@ class _LstmOverRealTokens(torch.autograd.Function):
         return gates_grad, weight_grad.float(), None
 
 
-def _slopes(
-    active: Tensor, cells: Tensor, before: Tensor, first: int
-) -> tuple[Tensor, Tensor]:
+def _slopes(active: Tensor, cells: Tensor, before: Tensor, first: int) -> tuple[Tensor, Tensor]:
     """What multiplies the cell's (and for the exit gate the hidden state's) gradient.
 
     Returns:

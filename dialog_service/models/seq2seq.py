@@ -78,7 +78,7 @@ class LatentSeq2Seq(nn.Module):
 
     @torch.inference_mode()
     def infer_stepwise(self, context: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """loc and scale of the reply code for serving, each (B, Z) float32.
+        """Loc and scale of the reply code for serving, each (B, Z) float32.
 
         Equal to ``infer`` in evaluation; a row's bits do not depend on the other rows' lengths.
         """

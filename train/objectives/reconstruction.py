@@ -30,7 +30,9 @@ def reconstruction(decoder: LstmDecoder, batch: Batch, output: ModelOutput) -> T
     return summed / len(batch.targets)
 
 
-def blocked_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+def blocked_cross_entropy(
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
+) -> Tensor:
     """Summed cross-entropy of a linear layer over V words, a block of rows at a time.
 
     The gradient is taken in the same pass, so a block's scores live once and are never (N, V)

@@ -1,0 +1,219 @@
+"""Clients of the service: ``DialogClient`` and, with the same methods to await, its async twin.
+
+    with DialogClient("localhost:50051") as client:
+        for reply in client.ask("How was your day?", reply_count=5).replies:
+            print(reply.text)
+
+Every call has a deadline. A call that ends with UNAVAILABLE (the server is starting, draining or
+gone) is tried again with growing pauses, within that deadline; no other call is.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import grpc
+from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_status import rpc_status  # type: ignore[import-untyped]
+
+from dialog_service.errors import DialogError, FieldViolation
+from dialog_service.v1 import dialog_pb2 as pb
+from dialog_service.v1 import dialog_pb2_grpc
+
+DEFAULT_TARGET = "localhost:50051"
+DEFAULT_TIMEOUT_SECONDS = 30.0
+REQUEST_ID = "x-request-id"
+_SERVICE = pb.DESCRIPTOR.services_by_name["DialogService"].full_name
+_RETRIES = {
+    "methodConfig": [
+        {
+            "name": [{"service": _SERVICE}],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+_OPTIONS = (("grpc.service_config", json.dumps(_RETRIES)), ("grpc.enable_retries", 1))
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class CallFailed(DialogError):
+    """A call ended without an answer.
+
+    ``status`` is the name of a gRPC status code; ``violations`` are the fields of an
+    INVALID_ARGUMENT; ``request_id`` is what the server's logs call this call, or empty.
+    """
+
+    def __init__(self, error: grpc.RpcError) -> None:
+        """From the error of either API, which are alike in what they can tell."""
+        call = cast(Any, error)
+        self.status: str = call.code().name
+        self.message: str = call.details() or ""
+        trailers = call.trailing_metadata() or ()
+        self.request_id = next((str(v) for key, v in trailers if key == REQUEST_ID), "")
+        self.violations = tuple(_violations(call))
+        super().__init__(f"{self.status}: {self.message}")
+
+
+class DialogClient:
+    """Blocking client; may be shared by threads."""
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        """Connect with the first call, to HOST:PORT or any other gRPC target."""
+        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._stub = dialog_pb2_grpc.DialogServiceStub(self._channel)
+        self._health = health_pb2_grpc.HealthStub(self._channel)
+        self._timeout_seconds = timeout_seconds
+
+    def ask(
+        self, text: str, *, reply_count: int | None = None, seed: int | None = None
+    ) -> pb.GenerateRepliesResponse:
+        """Replies to one utterance, everything else left to the server; raises CallFailed."""
+        return self.generate_replies(_request(text, reply_count, seed))
+
+    def generate_replies(self, request: pb.GenerateRepliesRequest) -> pb.GenerateRepliesResponse:
+        """Replies to a dialog; raises CallFailed."""
+        return self._call(self._stub.GenerateReplies, request)
+
+    def list_models(self) -> pb.ListModelsResponse:
+        """Every model; raises CallFailed."""
+        return self._call(self._stub.ListModels, pb.ListModelsRequest())
+
+    def get_model(self, name: str = "") -> pb.GetModelResponse:
+        """One model, by default the server's default; raises CallFailed."""
+        return self._call(self._stub.GetModel, pb.GetModelRequest(name=name))
+
+    def get_diversity(self, model: str = "") -> pb.GetDiversityResponse:
+        """Live Dist-1 and Dist-2 of a model, by default the default one; raises CallFailed."""
+        return self._call(self._stub.GetDiversity, pb.GetDiversityRequest(model=model))
+
+    def is_ready(self) -> bool:
+        """Whether the service takes requests; raises CallFailed where nobody answers."""
+        return _is_serving(self._call(self._health.Check, _health_request()))
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        self.close()
+
+    def _call(self, method: Callable[..., Response], request: object) -> Response:
+        try:
+            return method(request, timeout=self._timeout_seconds)
+        except grpc.RpcError as error:
+            raise CallFailed(error) from error
+
+
+class AsyncDialogClient:
+    """Client for asyncio; belongs to the event loop it was made in."""
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        """Connect with the first call, to HOST:PORT or any other gRPC target."""
+        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self._stub = dialog_pb2_grpc.DialogServiceStub(self._channel)
+        self._health = health_pb2_grpc.HealthStub(self._channel)
+        self._timeout_seconds = timeout_seconds
+
+    async def ask(
+        self, text: str, *, reply_count: int | None = None, seed: int | None = None
+    ) -> pb.GenerateRepliesResponse:
+        """Replies to one utterance, everything else left to the server; raises CallFailed."""
+        return await self.generate_replies(_request(text, reply_count, seed))
+
+    async def generate_replies(
+        self, request: pb.GenerateRepliesRequest
+    ) -> pb.GenerateRepliesResponse:
+        """Replies to a dialog; raises CallFailed."""
+        return await self._call(self._stub.GenerateReplies, request)
+
+    async def list_models(self) -> pb.ListModelsResponse:
+        """Every model; raises CallFailed."""
+        return await self._call(self._stub.ListModels, pb.ListModelsRequest())
+
+    async def get_model(self, name: str = "") -> pb.GetModelResponse:
+        """One model, by default the server's default; raises CallFailed."""
+        return await self._call(self._stub.GetModel, pb.GetModelRequest(name=name))
+
+    async def get_diversity(self, model: str = "") -> pb.GetDiversityResponse:
+        """Live Dist-1 and Dist-2 of a model, by default the default one; raises CallFailed."""
+        return await self._call(self._stub.GetDiversity, pb.GetDiversityRequest(model=model))
+
+    async def is_ready(self) -> bool:
+        """Whether the service takes requests; raises CallFailed where nobody answers."""
+        return _is_serving(await self._call(self._health.Check, _health_request()))
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        await self.close()
+
+    async def _call(self, method: Callable[..., Awaitable[Response]], request: object) -> Response:
+        try:
+            return await method(request, timeout=self._timeout_seconds)
+        except grpc.RpcError as error:
+            raise CallFailed(error) from error
+
+
+def _request(text: str, reply_count: int | None, seed: int | None) -> pb.GenerateRepliesRequest:
+    return pb.GenerateRepliesRequest(
+        turns=[pb.Turn(text=text)], reply_count=reply_count, sampling=pb.Sampling(seed=seed)
+    )
+
+
+def _health_request() -> health_pb2.HealthCheckRequest:
+    return health_pb2.HealthCheckRequest(service=_SERVICE)
+
+
+def _is_serving(response: health_pb2.HealthCheckResponse) -> bool:
+    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _violations(call: object) -> Iterable[FieldViolation]:
+    """The violated fields that the status of a call lists."""
+    status = rpc_status.from_call(call)
+    request = error_details_pb2.BadRequest()
+    for detail in status.details if status else ():
+        if detail.Unpack(request):
+            yield from (FieldViolation(v.field, v.description) for v in request.field_violations)

@@ -1,0 +1,119 @@
+"""The table: rows of figures, each with the signature that makes it reproducible.
+
+Written as JSON, as Markdown and onto the terminal. Knows nothing of how figures come about.
+"""
+
+from pathlib import Path
+
+import sacrebleu
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from train.metrics.intervals import RESAMPLES, Estimate
+from train.metrics.null_rows import Role
+from train.metrics.scoring import METRICS, Metric
+from train.metrics.variety import GROUPS
+
+
+class Document(BaseModel):
+    """What is written to ``report.json``: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Setting(Document):
+    """What all rows of a table share: the contexts and how they are counted."""
+
+    corpus: str
+    split: str
+    deduplication: str
+    training: str
+    seed: int
+    tokeniser: str = "lower-case words, clitics and marks apart"
+    bleu: str = f"sacrebleu-{sacrebleu.__version__},tok=none,smooth=none"
+    intervals: str = f"95%,bootstrap-{RESAMPLES}(BLEU,lengths,means),jackknife-{GROUPS}(rest)"
+
+
+class Signature(Setting):
+    """All that must be the same for a row's figures to come out the same."""
+
+    replies_per_context: int
+    decoding: str
+    contexts: int
+    dialogues: int
+
+    def __str__(self) -> str:
+        """One line, as sacreBLEU writes its own."""
+        return "|".join(f"{name}:{value}" for name, value in self)
+
+
+class Row(Document):
+    """One system's figures by the keys of ``scoring.METRICS``; those it cannot have are absent."""
+
+    name: str
+    role: Role
+    figures: dict[str, Estimate]
+    contexts_short_of_replies: int
+    signature: Signature
+
+
+class Report(Document):
+    """Everything one evaluation found."""
+
+    subject: str
+    notes: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def write(self, directory: Path) -> None:
+        """Write ``report.json`` and ``table.md`` into an existing directory."""
+        (directory / "report.json").write_text(self.model_dump_json(indent=2) + "\n")
+        (directory / "table.md").write_text(self.markdown())
+
+    def markdown(self) -> str:
+        """The table with its intervals, then notes and signatures."""
+        metrics = self._metrics()
+        lines = [
+            f"| {self.subject} | {' | '.join(metric.title for metric in metrics)} |",
+            f"|---|{'---|' * len(metrics)}",
+        ]
+        for row in self.rows:
+            name = f"**{row.name}**" if row.role is Role.SYSTEM else row.name
+            cells = [_cell(row.figures.get(m.key), m.decimals, " {}") for m in metrics]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines += ["", *(f"- {note}" for note in self.notes)]
+        lines += [f"- {row.name}: `{row.signature}`" for row in self.rows]
+        return "\n".join(lines) + "\n"
+
+    def show(self, console: Console) -> None:
+        """Print the table, each figure above its interval, then notes and signatures."""
+        table = Table(title=self.subject, title_justify="left")
+        table.add_column("")
+        for metric in self._metrics():
+            table.add_column(metric.title, justify="right")
+        for row in self.rows:
+            cells = [
+                _cell(row.figures.get(metric.key), metric.decimals, "\n[dim]{}[/dim]")
+                for metric in self._metrics()
+            ]
+            table.add_row(row.name, *cells, style="bold" if row.role is Role.SYSTEM else None)
+        console.print(table)
+        for note in self.notes:
+            console.print(note, markup=False, highlight=False)
+        for row in self.rows:
+            line = f"{row.name}: {row.signature}"
+            console.print(line, style="dim", markup=False, highlight=False)
+
+    def _metrics(self) -> list[Metric]:
+        present = {key for row in self.rows for key in row.figures}
+        return [metric for metric in METRICS if metric.key in present]
+
+
+def _cell(estimate: Estimate | None, decimals: int, interval: str) -> str:
+    """A figure and its interval, which ``interval`` places; a dash where there is none."""
+    if estimate is None:
+        return "-"
+    value = f"{estimate.value:.{decimals}f}"
+    if estimate.low is None or estimate.high is None:
+        return value
+    return value + interval.format(f"{estimate.low:.{decimals}f}–{estimate.high:.{decimals}f}")

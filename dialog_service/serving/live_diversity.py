@@ -11,7 +11,7 @@ import contextlib
 import enum
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -128,38 +128,36 @@ class LiveDiversity:
 
         None of a window without n-grams, and none of the fleet's if the last reading failed.
         """
-        return (*self._own_figures(), *self._fleet_figures())
+        own = (self._own_figure(*item, n) for item in self._own.items() for n in (1, 2))
+        fleet = (self._fleet_figure(*item, n) for item in self._fleet.items() for n in (1, 2))
+        return tuple(figure for figure in (*own, *fleet) if figure is not None)
 
-    def _own_figures(self) -> Iterator[WindowFigure]:
-        for stream, window in self._own.items():
-            for n, counts in window.counts.items():
-                if counts.distinct:
-                    ratio = counts.distinct_ratio
-                    yield self._figure(stream, n, "replica", ratio, window.tokens)
-
-    def _fleet_figures(self) -> Iterator[WindowFigure]:
-        for stream, counts in self._fleet.items():
-            for n, total in counts.total.items():
-                if total:
-                    ratio = counts.distinct_ratio(n)
-                    yield self._figure(stream, n, "fleet", ratio, counts.total[1])
-
-    def _figure(
-        self,
-        stream: _Stream,
-        n: int,
-        scope: Literal["replica", "fleet"],
-        distinct_ratio: float,
-        tokens: int,
-    ) -> WindowFigure:
+    def _own_figure(self, stream: _Stream, window: TokenWindow, n: int) -> WindowFigure | None:
+        """Dist-n of this replica, if there are n-grams."""
+        if not window.counts[n].distinct:
+            return None
         return WindowFigure(
             model=stream.model,
             n=n,
-            scope=scope,
+            scope="replica",
             source=stream.source,
-            distinct_ratio=distinct_ratio,
-            window_tokens=tokens,
-            is_full=tokens >= self._window_tokens,
+            distinct_ratio=window.counts[n].distinct_ratio,
+            window_tokens=window.tokens,
+            is_full=window.is_full,
+        )
+
+    def _fleet_figure(self, stream: _Stream, counts: FleetCounts, n: int) -> WindowFigure | None:
+        """Dist-n of the fleet, if there are n-grams."""
+        if not counts.total[n]:
+            return None
+        return WindowFigure(
+            model=stream.model,
+            n=n,
+            scope="fleet",
+            source=stream.source,
+            distinct_ratio=counts.distinct_ratio(n),
+            window_tokens=counts.total[1],
+            is_full=counts.total[1] >= self._window_tokens,
         )
 
     async def _run(self) -> None:

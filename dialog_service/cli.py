@@ -1,27 +1,38 @@
 """``dialog-service serve | ask | health | models``."""
 
+import asyncio
+import inspect
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from dialog_service.client import DEFAULT_TARGET, CallFailed, DialogClient
 from dialog_service.errors import UserError
+from dialog_service.serving.settings import PREFIX, Settings, flag, load_settings
+from dialog_service.v1 import dialog_pb2 as pb
 
 app = typer.Typer(
     help="Several different replies to one utterance, over gRPC.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # boxes leave no room for the names of flags
 )
 _out = Console(highlight=False, soft_wrap=True)
 _Target = Annotated[str, typer.Option(help="HOST:PORT of the service.")]
-_METAVARS = {bool: None, int: "N", float: "NUMBER", Path: "PATH"}
+_METAVARS: dict[object, str | None] = {
+    bool: None,
+    int: "N",
+    float: "NUMBER",
+    Path | None: "PATH",
+}
 
 
 def main() -> None:
@@ -51,7 +62,7 @@ def ask(
     """Say something to a running service and see its replies."""
     with DialogClient(target) as client:
         started = time.perf_counter()
-        response = _reached(target, client.ask, text, reply_count=replies, seed=seed, model=model)
+        response = client.ask(text, reply_count=replies, seed=seed, model=model)
         milliseconds = 1000 * (time.perf_counter() - started)
     table = Table.grid(padding=(0, 2))
     for number, reply in enumerate(response.replies, 1):
@@ -64,7 +75,7 @@ def ask(
 def health(target: _Target = DEFAULT_TARGET) -> None:
     """Exit with 0 if a service takes requests, else with 1."""
     with DialogClient(target) as client:
-        is_ready = _reached(target, client.is_ready)
+        is_ready = client.is_ready()
     _out.print("ready" if is_ready else "not ready")
     raise typer.Exit(0 if is_ready else 1)
 
@@ -73,10 +84,92 @@ def health(target: _Target = DEFAULT_TARGET) -> None:
 def models(target: _Target = DEFAULT_TARGET) -> None:
     """List the models of a running service; * marks the default one."""
     with DialogClient(target) as client:
-        listed = _reached(target, client.list_models).models
+        listed = client.list_models().models
     table = Table("", "version", "variant", "preset", "corpus", "vocabulary", box=None)
     for model in listed:
         mark = "*" if model.is_default else ""
         size = str(model.vocabulary_size)
         table.add_row(mark, model.version, model.variant, model.preset, model.corpus, size)
     _out.print(table)
+
+
+def serve(settings_file: Path | None = None, **flags: Any) -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    Every flag is also an environment variable, DIALOG_ and its name: --max-wait-seconds is
+    DIALOG_MAX_WAIT_SECONDS. A flag wins over the environment, the environment over the file.
+    """
+    # Brings torch, which the other commands do without.
+    from dialog_service.serving.app import run
+    from dialog_service.serving.logs import configure_logging
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = load_settings(given, settings_file)
+    configure_logging(settings.log_format, settings.log_level)
+    asyncio.run(run(settings, lambda addresses: _say_ready(addresses.grpc, addresses.metrics)))
+
+
+def _serve_signature() -> inspect.Signature:
+    """One flag per setting, with the setting's description as its help."""
+    file_help = f"Read settings from this file of {PREFIX}NAME=value lines."
+    file = typer.Option("--settings-file", help=file_help, metavar="PATH", show_default=False)
+    annotations = {"settings_file": Annotated[Path | None, file]}
+    annotations |= {name: _flag(name, field) for name, field in Settings.model_fields.items()}
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Signature(
+        [inspect.Parameter(n, kind, default=None, annotation=a) for n, a in annotations.items()]
+    )
+
+
+def _flag(name: str, field: FieldInfo) -> Any:
+    """The annotated type of a setting's flag; its value is checked by ``Settings`` alone."""
+    names = [flag(name)]
+    if field.annotation is bool:
+        names = [f"{names[0]}/{flag('no_' + name)}"]
+    default = "" if field.default is None else f" [default: {field.default}]"
+    option = typer.Option(
+        *names,
+        help=f"{field.description}{default}",
+        metavar=_metavar(field),
+        show_default=False,
+    )
+    return Annotated[bool | None if field.annotation is bool else str | None, option]
+
+
+def _metavar(field: FieldInfo) -> str | None:
+    """What stands for a value in the help."""
+    if get_origin(field.annotation) is Literal:
+        return "|".join(get_args(field.annotation))
+    return _METAVARS.get(field.annotation, "TEXT")
+
+
+def _say_ready(grpc_address: str, metrics_address: str | None) -> None:
+    figures = f", figures on http://{metrics_address}/metrics" if metrics_address else ""
+    target = "" if grpc_address.endswith(":50051") else f" --target {grpc_address}"
+    print(
+        f'Ready on {grpc_address}{figures}. Try: dialog-service ask "How was your day?"{target}',
+        flush=True,
+    )
+
+
+def _summary(response: pb.GenerateRepliesResponse) -> str:
+    """Cache status, diversity and, where it may be used again, the seed."""
+    status = pb.CacheStatus.Name(response.cache.status).removeprefix("CACHE_STATUS_").lower()
+    parts = [
+        f"{len(response.replies)} replies",
+        f"cache {status} (pool of {response.cache.pool_size})",
+        f"Dist-1 {response.diversity.distinct_1:.2f}",
+        f"Dist-2 {response.diversity.distinct_2:.2f}",
+    ]
+    return " · ".join(parts + ([f"seed {response.seed}"] if response.HasField("seed") else []))
+
+
+def _why(error: CallFailed) -> str:
+    """One line on a failed call, with what to do where nobody is there."""
+    if error.status == "UNAVAILABLE" and not error.request_id:
+        return f"no service at {error.target}; start one with: dialog-service serve"
+    return str(error)
+
+
+serve.__signature__ = _serve_signature()  # type: ignore[attr-defined]
+app.command()(serve)

@@ -49,13 +49,15 @@ Response = TypeVar("Response")
 class CallFailed(DialogError):
     """A call ended without an answer.
 
-    ``status`` is the name of a gRPC status code; ``violations`` are the fields of an
-    INVALID_ARGUMENT; ``request_id`` is what the server's logs call this call, or empty.
+    ``target`` is who was called; ``status`` the name of a gRPC status code; ``violations`` the
+    fields of an INVALID_ARGUMENT; ``request_id`` what the server's logs call this call, empty
+    where no server answered.
     """
 
-    def __init__(self, error: grpc.RpcError) -> None:
+    def __init__(self, target: str, error: grpc.RpcError) -> None:
         """From the error of either API, which are alike in what they can tell."""
         call = cast(Any, error)
+        self.target = target
         self.status: str = call.code().name
         self.message: str = call.details() or ""
         trailers = call.trailing_metadata() or ()
@@ -74,16 +76,22 @@ class DialogClient:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         """Connect with the first call, to HOST:PORT or any other gRPC target."""
+        self._target = target
         self._channel = grpc.insecure_channel(target, options=_OPTIONS)
         self._stub = dialog_pb2_grpc.DialogServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._timeout_seconds = timeout_seconds
 
     def ask(
-        self, text: str, *, reply_count: int | None = None, seed: int | None = None
+        self,
+        text: str,
+        *,
+        reply_count: int | None = None,
+        seed: int | None = None,
+        model: str = "",
     ) -> pb.GenerateRepliesResponse:
         """Replies to one utterance, everything else left to the server; raises CallFailed."""
-        return self.generate_replies(_request(text, reply_count, seed))
+        return self.generate_replies(_request(text, reply_count, seed, model))
 
     def generate_replies(self, request: pb.GenerateRepliesRequest) -> pb.GenerateRepliesResponse:
         """Replies to a dialog; raises CallFailed."""
@@ -126,7 +134,7 @@ class DialogClient:
         try:
             return method(request, timeout=self._timeout_seconds)
         except grpc.RpcError as error:
-            raise CallFailed(error) from error
+            raise CallFailed(self._target, error) from error
 
 
 class AsyncDialogClient:
@@ -139,16 +147,22 @@ class AsyncDialogClient:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         """Connect with the first call, to HOST:PORT or any other gRPC target."""
+        self._target = target
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         self._stub = dialog_pb2_grpc.DialogServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._timeout_seconds = timeout_seconds
 
     async def ask(
-        self, text: str, *, reply_count: int | None = None, seed: int | None = None
+        self,
+        text: str,
+        *,
+        reply_count: int | None = None,
+        seed: int | None = None,
+        model: str = "",
     ) -> pb.GenerateRepliesResponse:
         """Replies to one utterance, everything else left to the server; raises CallFailed."""
-        return await self.generate_replies(_request(text, reply_count, seed))
+        return await self.generate_replies(_request(text, reply_count, seed, model))
 
     async def generate_replies(
         self, request: pb.GenerateRepliesRequest
@@ -193,12 +207,17 @@ class AsyncDialogClient:
         try:
             return await method(request, timeout=self._timeout_seconds)
         except grpc.RpcError as error:
-            raise CallFailed(error) from error
+            raise CallFailed(self._target, error) from error
 
 
-def _request(text: str, reply_count: int | None, seed: int | None) -> pb.GenerateRepliesRequest:
+def _request(
+    text: str, reply_count: int | None, seed: int | None, model: str
+) -> pb.GenerateRepliesRequest:
     return pb.GenerateRepliesRequest(
-        turns=[pb.Turn(text=text)], reply_count=reply_count, sampling=pb.Sampling(seed=seed)
+        model=model,
+        turns=[pb.Turn(text=text)],
+        reply_count=reply_count,
+        sampling=pb.Sampling(seed=seed),
     )
 
 

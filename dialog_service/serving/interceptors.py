@@ -23,6 +23,9 @@ from dialog_service.serving.metrics import Metrics
 
 REQUEST_ID = "x-request-id"
 _DETAILS = "grpc-status-details-bin"
+# Trailing metadata beyond 8 KiB would be refused by clients, and the status with it.
+_MESSAGE_CHARACTERS = 1000
+_MAX_VIOLATIONS = 30
 _FIT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _Handler = Any  # grpc.RpcMethodHandler, whose types are those of the synchronous API
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -104,12 +107,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if isinstance(error, NotReady):
             self._metrics.requests_shed.labels(self._admission.phase.value).inc()
         code = grpc.StatusCode[error.status]
+        message = str(error)[:_MESSAGE_CHARACTERS]
         details = _details(error)
         trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
         if details:
-            status = status_pb2.Status(code=code.value[0], message=str(error), details=details)
+            status = status_pb2.Status(code=code.value[0], message=message, details=details)
             trailers.append((_DETAILS, status.SerializeToString()))
-        await context.abort(code, str(error), tuple(trailers))
+        await context.abort(code, message, tuple(trailers))
 
     async def _fail(self, request_id: str, context: _Context) -> None:
         """End a call after an error that is none of the caller's business."""
@@ -143,7 +147,7 @@ def _details(error: RequestError) -> list[any_pb2.Any]:
     if isinstance(error, InvalidRequest):
         violations = [
             error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-            for v in error.violations
+            for v in error.violations[:_MAX_VIOLATIONS]
         ]
         return [_packed(error_details_pb2.BadRequest(field_violations=violations))]
     if isinstance(error, Overloaded | NotReady):

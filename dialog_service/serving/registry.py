@@ -127,7 +127,7 @@ class ModelRegistry:
             return self._newest(match["name"])
         if match and match["version"] in versions:
             return versions[match["version"]]
-        raise UnknownModel(resource, [model.loaded.version_name for model in self])
+        raise UnknownModel(resource[:100], [model.loaded.version_name for model in self])
 
     def _newest(self, name: str) -> ServedModel:
         versions = self._models[name]

@@ -8,7 +8,7 @@ since a server that ignores DIALOG_TLS_CERT is worse than none.
 import difflib
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,9 +17,9 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dialog_service.errors import ConfigError
-from dialog_service.serving.validation import MAX_REPLIES
 
 PREFIX = "DIALOG_"
+MAX_REPLIES = 32  # of one request, by the API
 NOT_OFFERED = frozenset(
     {
         "MAX_CANDIDATES",
@@ -183,15 +183,21 @@ def check_names(names: Iterable[str]) -> list[str]:
             raise ConfigError(f"{PREFIX}{name} is set, but this version does not offer it")
     unknown = [name for name in asked if name not in known]
     for name in unknown:
-        near = difflib.get_close_matches(name, [*known, *NOT_OFFERED], n=1, cutoff=0.8)
+        near = _nearest(name, [*known, *NOT_OFFERED])
         if near:
-            raise ConfigError(f"{PREFIX}{name} is no setting; is it {PREFIX}{near[0]}?")
+            raise ConfigError(f"{PREFIX}{name} is no setting; is it {PREFIX}{near}?")
     return [PREFIX + name for name in unknown]
 
 
 def flag(name: str) -> str:
     """The flag of a setting: "max_wait_seconds" -> "--max-wait-seconds"."""
     return "--" + name.replace("_", "-")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """The name that was meant: one that goes on (a unit left out), or one of similar spelling."""
+    longer = [each for each in known if each.startswith(f"{name}_")]
+    return next(iter(longer or difflib.get_close_matches(name, known, n=1, cutoff=0.75)), None)
 
 
 def _line(location: tuple[int | str, ...], message: str) -> str:

@@ -15,7 +15,6 @@ from dialog_service.text import normalise
 T = TypeVar("T")
 
 DEFAULT_REPLIES = 5
-MAX_REPLIES = 32
 MAX_TEXT_CHARACTERS = 4096
 MAX_SPEAKER_CHARACTERS = 128
 MAX_REPLY_TOKENS = 100

@@ -37,6 +37,7 @@ _LOG = logging.getLogger(__name__)
 _MAX_CONNECTIONS = 16
 _CONNECT_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 0.5
+_TURNS = 10
 
 
 class CacheObserver(Protocol):
@@ -112,16 +113,21 @@ class RedisLine:
 
     async def send(self, op: str, command: Awaitable[T]) -> T | None:
         """The command's answer, or None where it failed or was not there in time."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         task = asyncio.ensure_future(command)
         self._under_way.add(task)
         task.add_done_callback(self._settle)
-        await asyncio.wait({task}, timeout=self._timeout_seconds)
-        if not task.done() and loop.time() - started > 1.5 * self._timeout_seconds:
-            # The loop itself was late: the answer may have come and not been read.
-            await asyncio.wait({task}, timeout=self._timeout_seconds)
+        await self._wait(task)
         return self._outcome(op, task)
+
+    async def _wait(self, task: asyncio.Future[Any]) -> None:
+        """Wait for the time-out as it is for a loop that keeps up, in so many turns of the loop.
+
+        Where the loop is late, because decoding holds the interpreter, an answer may lie there
+        unread: that is no failure of Redis, and the turns then take longer than their time.
+        """
+        for _ in range(_TURNS):
+            if not task.done():
+                await asyncio.wait({task}, timeout=self._timeout_seconds / _TURNS)
 
     def _outcome(self, op: str, task: asyncio.Future[T]) -> T | None:
         """What became of a command, told to the breaker and the observer."""

@@ -195,8 +195,10 @@ def flag(name: str) -> str:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str | None:
-    """The name that was meant: one that goes on (a unit left out), or one of similar spelling."""
-    longer = [each for each in known if each.startswith(f"{name}_")]
+    """The name that was meant: one with a unit, or another unit, or one of similar spelling."""
+    stem = name.rpartition("_")[0]
+    stems = (f"{name}_", f"{stem}_") if "_" in stem else (f"{name}_",)
+    longer = [each for each in known if each.startswith(stems)]
     return next(iter(longer or difflib.get_close_matches(name, known, n=1, cutoff=0.75)), None)
 
 

@@ -1,0 +1,144 @@
+"""A model whose replies contain what was said, so that mix-ups show, and real servers around it."""
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from dialog_service.checkpoint import CheckpointMeta
+from dialog_service.generation import (
+    Candidate,
+    FinishReason,
+    GenerationRequest,
+    GenerationResult,
+    ModelLimits,
+    SamplingParameters,
+)
+from dialog_service.serving.app import Addresses, Server
+from dialog_service.serving.registry import LoadedModel
+from dialog_service.serving.settings import Settings
+from dialog_service.v1 import dialog_pb2 as pb
+from dialog_service.v1 import dialog_pb2_grpc
+
+META = CheckpointMeta(
+    variant="echo",
+    preset="none",
+    corpus="nothing",
+    seed=1,
+    commit="abc",
+    data_fingerprint="def",
+    metrics={"nll": 1.5},
+)
+
+
+class EchoModel:
+    """A reply is a function of what was said, the seed and its number, and nothing else.
+
+    Saying "poison" makes it fail. ``hold`` makes it wait, asking whether anybody still cares;
+    ``variety`` bounds how many different replies it has.
+    """
+
+    def __init__(self, *, variety: int = 10**6, is_deterministic: bool = False) -> None:
+        self.limits = ModelLimits(
+            max_context_tokens=20, max_reply_tokens=40, vocab_size=1000, context_turns=2
+        )
+        self.defaults = SamplingParameters()
+        self.meta = META
+        self.is_deterministic = is_deterministic
+        self.variety = variety
+        self.seconds = 0.0
+        self.batches: list[list[GenerationRequest]] = []
+        self.finished: list[GenerationRequest] = []
+        self._released = threading.Event()
+        self._released.set()
+
+    def hold(self) -> None:
+        """Let every batch from now on wait for ``release``."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """Let batches go on."""
+        self._released.set()
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], is_abandoned: Callable[[int], bool]
+    ) -> list[GenerationResult | None]:
+        self.batches.append(list(requests))
+        time.sleep(self.seconds)
+        gone: set[int] = set()
+        while True:
+            gone |= {index for index in range(len(requests)) if is_abandoned(index)}
+            if len(gone) == len(requests) or self._released.wait(0.002):
+                break
+        if any("poison" in request.turns[-1] for request in requests):
+            raise RuntimeError("a secret of the model")
+        return [
+            None if index in gone else self._result(request)
+            for index, request in enumerate(requests)
+        ]
+
+    def _result(self, request: GenerationRequest) -> GenerationResult:
+        self.finished.append(request)
+        texts: dict[str, None] = {}
+        for draw in range(4 * request.reply_count + 64):
+            key = hashlib.sha256(f"{request.seed} {draw}".encode()).digest()
+            text = f"{request.turns[-1]} / {int.from_bytes(key[:8], 'big') % self.variety}"
+            if text not in request.excluded and len(texts) < request.reply_count:
+                texts[text] = None
+        return GenerationResult(
+            candidates=tuple(_candidate(text) for text in texts),
+            draws=len(texts),
+            context_truncated=len(request.turns[-1]) > 200,
+        )
+
+
+def _candidate(text: str) -> Candidate:
+    return Candidate(text=text, log_prob_nats=-2.5, token_count=7, finish_reason=FinishReason.END)
+
+
+def loaded(model: EchoModel, *, name: str = "echo", version: str = "1") -> LoadedModel:
+    return LoadedModel(
+        name=name,
+        version=version,
+        fingerprint="0123456789abcdef",
+        generator=model,
+        truncates=lambda turns: len(turns[-1]) > 200,
+    )
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server, the model behind it, and a stub to call it with."""
+
+    server: Server
+    model: EchoModel
+    addresses: Addresses
+    stub: dialog_pb2_grpc.DialogServiceStub
+    channel: grpc.aio.Channel
+
+    async def ask(self, text: str = "hello", **fields: object) -> pb.GenerateRepliesResponse:
+        request = pb.GenerateRepliesRequest(turns=[pb.Turn(text=text)], **fields)
+        return await self.stub.GenerateReplies(request, timeout=20)
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.server.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@contextlib.asynccontextmanager
+async def running(model: EchoModel | None = None, **settings: object) -> AsyncIterator[Running]:
+    """A real gRPC server on a free port; no cache unless ``redis_url`` is given."""
+    model = model or EchoModel()
+    chosen = {"grpc_address": "127.0.0.1:0", "metrics_address": "off", "redis_url": "off"}
+    server = Server(Settings(**{**chosen, **settings}), load=lambda _: [loaded(model)])
+    addresses = await server.start()
+    try:
+        async with grpc.aio.insecure_channel(addresses.grpc) as channel:
+            stub = dialog_pb2_grpc.DialogServiceStub(channel)
+            yield Running(server, model, addresses, stub, channel)
+    finally:
+        model.release()
+        await server.close()

@@ -1,0 +1,262 @@
+"""Batches, the queue, deadlines, cancellation, and the lane for idle time."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from echo_server import EchoModel
+
+from dialog_service.errors import DeadlinePassed, GenerationFailed, NotReady, Overloaded
+from dialog_service.generation import GenerationRequest, SamplingParameters
+from dialog_service.serving.batcher import Batcher, BatchLimits, Generated
+from dialog_service.serving.metrics import Metrics
+
+
+@contextlib.asynccontextmanager
+async def batching(
+    model: EchoModel, metrics: Metrics | None = None, **limits: float
+) -> AsyncIterator[Batcher]:
+    chosen = BatchLimits(**{"max_wait_seconds": 0.01, **limits})
+    batcher = Batcher(model, chosen, metrics or Metrics())
+    batcher.start()
+    try:
+        yield batcher
+    finally:
+        model.release()
+        await batcher.close()
+
+
+def request(text: str = "hello", *, count: int = 1, seed: int = 1) -> GenerationRequest:
+    return GenerationRequest(
+        turns=(text,), reply_count=count, sampling=SamplingParameters(), seed=seed
+    )
+
+
+def submit(batcher: Batcher, asked: GenerationRequest, seconds: float = 10.0) -> asyncio.Task:
+    deadline = asyncio.get_running_loop().time() + seconds
+    return asyncio.create_task(batcher.submit(asked, deadline=deadline))
+
+
+def submit_background(batcher: Batcher, asked: GenerationRequest) -> asyncio.Task:
+    deadline = asyncio.get_running_loop().time() + 10.0
+    return asyncio.create_task(batcher.submit_background(asked, deadline=deadline))
+
+
+def sizes(model: EchoModel) -> list[list[int]]:
+    return [[one.reply_count for one in batch] for batch in model.batches]
+
+
+def texts(generated: Generated) -> list[str]:
+    return [candidate.text for candidate in generated.result.candidates]
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_requests_that_come_together_share_a_batch():
+    model = EchoModel()
+    async with batching(model) as batcher:
+        await asyncio.gather(*(submit(batcher, request(f"say {n}")) for n in range(10)))
+    assert sizes(model) == [[1] * 10]
+
+
+async def test_everyone_gets_the_answer_to_their_own_words():
+    model = EchoModel()
+    async with batching(model, max_batch_sequences=7) as batcher:
+        asked = [request(f"say {n}", count=1 + n % 5, seed=n) for n in range(100)]
+        answers = await asyncio.gather(*(submit(batcher, one) for one in asked))
+    for one, answer in zip(asked, answers, strict=True):
+        assert len(answer.result.candidates) == one.reply_count
+        assert all(text.startswith(f"{one.turns[0]} / ") for text in texts(answer))
+
+
+async def test_a_batch_counts_sequences_and_not_requests():
+    model = EchoModel()
+    async with batching(model, max_batch_sequences=8) as batcher:
+        await asyncio.gather(*(submit(batcher, request(count=4)) for _ in range(3)))
+    assert sizes(model) == [[4, 4], [4]]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+async def test_batches_of_one_sequence_work_and_larger_requests_run_alone(count):
+    model = EchoModel()
+    async with batching(model, max_batch_sequences=1) as batcher:
+        await asyncio.gather(*(submit(batcher, request(count=count)) for _ in range(3)))
+    assert sizes(model) == [[count]] * 3
+
+
+async def test_a_full_batch_does_not_wait():
+    loop = asyncio.get_running_loop()
+    async with batching(EchoModel(), max_batch_sequences=4, max_wait_seconds=5) as batcher:
+        started = loop.time()
+        await asyncio.gather(*(submit(batcher, request(count=2)) for _ in range(2)))
+    assert loop.time() - started < 2
+
+
+async def test_the_wait_is_counted_from_the_first_request():
+    model = EchoModel()
+    loop = asyncio.get_running_loop()
+    async with batching(model, max_wait_seconds=0.3) as batcher:
+        started = loop.time()
+        first = submit(batcher, request())
+        for _ in range(20):  # would postpone for ever a wait that is counted from the last one
+            await asyncio.sleep(0.04)
+            submit(batcher, request())
+            if first.done():
+                break
+        assert loop.time() - started < 0.6
+        assert 2 <= len(model.batches[0]) <= 9
+
+
+async def test_a_full_queue_refuses_at_once_and_only_the_newcomer():
+    model = EchoModel()
+    async with batching(model, queue_capacity_sequences=10, max_batch_sequences=2) as batcher:
+        model.hold()
+        running = submit(batcher, request("first", count=2))
+        await until(lambda: model.batches)
+        waiting = [submit(batcher, request(count=5)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded) as refusal:
+            await submit(batcher, request("one too many"))
+        assert refusal.value.retry_after_seconds > 0
+        model.release()
+        answers = await asyncio.gather(running, *waiting)
+    assert [len(texts(answer)) for answer in answers] == [2, 5, 5]
+
+
+async def test_work_cancelled_in_the_queue_never_reaches_the_model_and_frees_its_place():
+    model, metrics = EchoModel(), Metrics()
+    limits = {"queue_capacity_sequences": 1, "max_batch_sequences": 1}
+    async with batching(model, metrics, **limits) as batcher:
+        model.hold()
+        running = submit(batcher, request("first"))
+        await until(lambda: model.batches)
+        gone = submit(batcher, request("gone"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        last = submit(batcher, request("last"))  # there is room for it again
+        model.release()
+        await asyncio.gather(running, last)
+        assert cancelled(metrics, "queue") == 1
+    assert [batch[0].turns for batch in model.batches] == [("first",), ("last",)]
+
+
+async def test_work_cancelled_in_a_batch_leaves_it_and_its_mates_stay():
+    model, metrics = EchoModel(), Metrics()
+    async with batching(model, metrics, max_wait_seconds=0.05) as batcher:
+        model.hold()
+        gone, stays = submit(batcher, request("gone")), submit(batcher, request("stays"))
+        await until(lambda: model.batches)
+        gone.cancel()
+        await asyncio.sleep(0.02)
+        model.release()
+        assert texts(await stays)[0].startswith("stays")
+        assert cancelled(metrics, "inference") == 1
+    assert [one.turns for one in model.finished] == [("stays",)]
+
+
+async def test_a_deadline_that_passes_in_the_queue_drops_the_work():
+    model = EchoModel()
+    async with batching(model, max_batch_sequences=1) as batcher:
+        model.hold()
+        running = submit(batcher, request("first"))
+        await until(lambda: model.batches)
+        with pytest.raises(DeadlinePassed):
+            await submit(batcher, request("late"), seconds=0.02)
+        model.release()
+        await running
+    assert [batch[0].turns for batch in model.batches] == [("first",)]
+
+
+async def test_a_deadline_that_passes_in_a_batch_ends_the_work():
+    model = EchoModel()
+    async with batching(model) as batcher:
+        model.hold()
+        with pytest.raises(DeadlinePassed):
+            await submit(batcher, request("late"), seconds=0.05)
+        await submit_and_release(batcher, model)
+    assert [one.turns for one in model.finished] == [("next",)]
+
+
+async def submit_and_release(batcher: Batcher, model: EchoModel) -> None:
+    task = submit(batcher, request("next"))
+    await until(lambda: len(model.batches) == 2)  # though the first batch was never released
+    model.release()
+    await task
+
+
+async def test_one_bad_request_fails_alone():
+    model = EchoModel()
+    async with batching(model, max_wait_seconds=0.05) as batcher:
+        good = [submit(batcher, request(f"good {n}")) for n in range(3)]
+        bad = submit(batcher, request("poison"))
+        for number, answer in enumerate(await asyncio.gather(*good)):
+            assert texts(answer)[0].startswith(f"good {number}")
+        with pytest.raises(GenerationFailed) as failure:
+            await bad
+    assert isinstance(failure.value.__cause__, RuntimeError)
+    assert len(model.batches[0]) == 4
+
+
+async def test_background_work_waits_until_nobody_else_does():
+    model = EchoModel()
+    async with batching(model, max_batch_sequences=1) as batcher:
+        model.hold()
+        first = submit(batcher, request("first"))
+        await until(lambda: model.batches)
+        growth = submit_background(batcher, request("growth"))
+        second = submit(batcher, request("second"))
+        await asyncio.sleep(0)
+        model.release()
+        await asyncio.gather(first, growth, second)
+    assert [one.turns[0] for one in model.finished] == ["first", "second", "growth"]
+
+
+async def test_background_work_gives_way_and_starts_again():
+    model = EchoModel()
+    async with batching(model) as batcher:
+        model.hold()
+        growth = submit_background(batcher, request("growth", count=3))
+        await until(lambda: model.batches)
+        urgent = submit(batcher, request("urgent"))
+        await until(lambda: len(model.batches) == 2)
+        model.release()
+        await urgent
+        assert len(texts(await growth)) == 3
+    assert [batch[0].turns[0] for batch in model.batches] == ["growth", "urgent", "growth"]
+
+
+async def test_closing_refuses_what_runs_what_waits_and_what_comes():
+    model = EchoModel()
+    async with batching(model, max_batch_sequences=1) as batcher:
+        model.hold()
+        running = submit(batcher, request("running"))
+        await until(lambda: model.batches)
+        waiting = [submit(batcher, request("waiting")), submit_background(batcher, request("idle"))]
+        await asyncio.sleep(0)
+        await batcher.close()
+        for task in (running, *waiting, submit(batcher, request("late"))):
+            with pytest.raises(NotReady):
+                await task
+
+
+async def test_where_the_time_went():
+    model = EchoModel()
+    model.seconds = 0.05
+    async with batching(model, max_batch_sequences=1, max_wait_seconds=0) as batcher:
+        first, second = [submit(batcher, request(f"say {n}")) for n in range(2)]
+        await asyncio.gather(first, second)
+    assert first.result().inference_seconds >= 0.05
+    assert first.result().queue_seconds < 0.04
+    assert second.result().queue_seconds >= 0.05
+
+
+def cancelled(metrics: Metrics, stage: str) -> float:
+    name = "dialog_requests_cancelled_total"
+    return metrics.registry.get_sample_value(name, {"stage": stage}) or 0.0

@@ -3,12 +3,16 @@
 import ast
 import statistics
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("dialog_service", "train")
@@ -206,6 +210,32 @@ def test_imports_point_one_way(module: Module):
 @each_module
 def test_libraries_stay_with_the_modules_that_hold_them(module: Module):
     assert not wrong_libraries(module)
+
+
+def declared(package: str) -> set[str]:
+    """The libraries that a package may count on once it is installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    more = extras["train"] if package == "train" else extras["embedded"]
+    requirements = [*project["dependencies"], *more]
+    return {canonicalize_name(Requirement(requirement).name) for requirement in requirements}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_library_imported_is_declared(package: str):
+    providers = packages_distributions()
+    tops = {
+        name.partition(".")[0]
+        for module in MODULES
+        if is_within(module.name, package)
+        for name in module.imports
+    }
+    foreign = tops - sys.stdlib_module_names - set(PACKAGES)
+    assert not {
+        top
+        for top in foreign
+        if not set(map(canonicalize_name, providers[top])) & declared(package)
+    }
 
 
 @pytest.mark.parametrize(

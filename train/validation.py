@@ -1,5 +1,6 @@
 """What a validation pass measures: every loss term, and whether z still carries the post."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from train.objectives.objective import Losses, Step, TrainingPass
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016); as in EVALUATION of the lagging-encoder paper
 MUTE_LATENT_NATS = 1.0
+MUTE_POINT_VARIANCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,7 @@ class Validation:
 
     ``objective`` weighs every term in full, whatever its schedule, so that epochs compare: it is
     the metric that chooses the best checkpoint. ``channel_nats`` bounds what z can tell of the
-    post: 1/2 sum_j ln(1 + var_j / E[scale_j^2]), infinite for a point mass that moves at all.
+    post: 1/2 sum_j ln(1 + var_j / E[scale_j^2]), infinite where a point mass moves at all.
     """
 
     objective: float
@@ -34,12 +36,17 @@ class Validation:
 
     @property
     def is_latent_mute(self) -> bool:
-        """Whether z has stopped carrying the post."""
+        """Whether z has stopped carrying the post.
+
+        No prior sets the size of a noiseless code, so that one only has to move at all.
+        """
+        if self.posterior_scale == 0:
+            return self.latent_variance < MUTE_POINT_VARIANCE
         return self.active_units == 0 or self.channel_nats < MUTE_LATENT_NATS
 
     def figures(self) -> dict[str, float]:
-        """Every figure by name, as logged and as saved with a checkpoint."""
-        return {
+        """Every finite figure by name, as logged and as saved with a checkpoint: JSON has no inf."""
+        named = {
             "objective": self.objective,
             "nll": self.nll,
             "nll_per_token": self.nll_per_token,
@@ -49,6 +56,7 @@ class Validation:
             "active_units": float(self.active_units),
             "channel_nats": self.channel_nats,
         }
+        return {name: value for name, value in named.items() if math.isfinite(value)}
 
 
 @torch.no_grad()
@@ -90,8 +98,14 @@ def _measured(training_pass: TrainingPass, pairs: TokenisedPairs, batch_size: in
         posterior_scale=float(torch.cat(scales).mean()),
         latent_variance=float(variance.mean()),
         active_units=int((variance > ACTIVE_VARIANCE).sum()),
-        channel_nats=float(torch.log1p(variance / noise).sum() / 2),
+        channel_nats=_channel_nats(variance, noise),
     )
+
+
+def _channel_nats(variance: Tensor, noise: Tensor) -> float:
+    """Capacity of Z parallel Gaussian channels from (Z,) variances; one that is still has none."""
+    moving = variance > 0
+    return float(torch.log1p(variance[moving] / noise[moving]).sum() / 2)
 
 
 def _named(losses: Losses) -> dict[str, Tensor]:

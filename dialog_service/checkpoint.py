@@ -7,20 +7,23 @@
     weights.safetensors   its parameters
     meta.json             where it comes from          (variant, seed, commit, data, metrics)
 
-Written aside, flushed to disk and renamed into place, so a directory of that name is whole.
+Written aside, flushed to disk and moved into place, so a directory of that name is whole.
 """
 
 import contextlib
+import ctypes
+import glob
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import torch as safetensors
 from torch import Tensor
 
 from dialog_service.errors import CheckpointError
@@ -30,7 +33,7 @@ from dialog_service.vocabulary import Vocabulary
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "default"
 CONFIG, VOCABULARY, WEIGHTS, META = "config.json", "spm.model", "weights.safetensors", "meta.json"
-
+_AT_WORKING_DIRECTORY, _EXCHANGE = -100, 2  # of Linux's renameat2
 
 _Document = TypeVar("_Document", bound=Config)
 
@@ -47,13 +50,16 @@ class SamplingDefaults(Config):
 class CheckpointConfig(Config):
     """``config.json``."""
 
-    format: int = 1
+    format: Literal[1] = 1
     model: ModelConfig
     sampling: SamplingDefaults = SamplingDefaults()
 
 
 class CheckpointMeta(Config):
     """``meta.json``: where the weights come from; figures are for people, nothing reads them."""
+
+    # JSON has no infinity, and a figure of a point mass may be infinite.
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     variant: str
     preset: str
@@ -62,7 +68,7 @@ class CheckpointMeta(Config):
     commit: str
     data_fingerprint: str
     version: str = "1"
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +94,15 @@ def save_checkpoint(
     Raises:
         CheckpointError: the disk is full or the place cannot be written.
     """
+    config = CheckpointConfig(model=checkpoint.model.config, sampling=checkpoint.sampling)
     with DirectoryReplacement(directory) as aside:
-        config = CheckpointConfig(model=checkpoint.model.config, sampling=checkpoint.sampling)
-        (aside / CONFIG).write_text(config.model_dump_json(indent=2) + "\n")
-        (aside / META).write_text(checkpoint.meta.model_dump_json(indent=2) + "\n")
+        (aside / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (aside / META).write_text(
+            checkpoint.meta.model_dump_json(indent=2) + "\n", encoding="utf-8"
+        )
         (aside / VOCABULARY).write_bytes(checkpoint.vocabulary.model_proto)
-        save_file(_stored_weights(checkpoint.model, dtype), aside / WEIGHTS)
+        # Not safetensors' own writing to a file, which hides it from every other user.
+        (aside / WEIGHTS).write_bytes(safetensors.save(_stored_weights(checkpoint.model, dtype)))
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
@@ -102,7 +111,8 @@ def load_checkpoint(directory: Path) -> Checkpoint:
     Raises:
         CheckpointError: names the file and what does not fit.
     """
-    if not directory.is_dir():
+    _put_back(directory)
+    if not os.path.isdir(directory):  # unlike Path's, it says no where looking is forbidden
         raise CheckpointError(f"{directory}: no such checkpoint directory")
     config = _read(directory / CONFIG, CheckpointConfig)
     meta = _read(directory / META, CheckpointMeta)
@@ -122,7 +132,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
 class DirectoryReplacement(contextlib.AbstractContextManager[Path]):
     """A sibling to write into, that takes the place of ``directory`` when the block ends well.
 
-    Every file is flushed to disk before the rename, so a kill or a full disk at any moment leaves
+    Every file is flushed to disk before the move, so a kill or a full disk at any moment leaves
     the old directory or the new one.
 
     Raises:
@@ -138,6 +148,8 @@ class DirectoryReplacement(contextlib.AbstractContextManager[Path]):
     def __enter__(self) -> Path:
         """An empty directory beside the place."""
         try:
+            if self.directory.exists() and not self.directory.is_dir():
+                raise NotADirectoryError(f"{self.directory.name} is not a directory")
             shutil.rmtree(self.aside, ignore_errors=True)
             self.aside.mkdir(parents=True)
         except OSError as error:
@@ -153,37 +165,86 @@ class DirectoryReplacement(contextlib.AbstractContextManager[Path]):
             raise self._refusal(failure) from failure
         finally:
             shutil.rmtree(self.aside, ignore_errors=True)
-        if isinstance(error, OSError | SafetensorError):
+        if isinstance(error, OSError):
             raise self._refusal(error) from error
 
     def _swap(self) -> None:
         for path in (*self.aside.iterdir(), self.aside):
             _flush(path)
-        # A directory cannot be renamed over a full one: the old one steps aside first, and
-        # ``recovered`` puts it back should the process die between the two renames.
-        shutil.rmtree(self.old, ignore_errors=True)
-        if self.directory.exists():
-            self.directory.rename(self.old)
-        self.aside.rename(self.directory)
+        if not self.directory.exists():
+            self.aside.rename(self.directory)
+        elif not _exchange(self.aside, self.directory):
+            self._replace_in_two_steps()
         _flush(self.directory.parent)
+
+    def _replace_in_two_steps(self) -> None:
+        """Where two directories cannot change places at once: the old one steps aside first.
+
+        ``_put_back`` undoes that step should the process die before the next.
+        """
+        shutil.rmtree(self.old, ignore_errors=True)
+        self.directory.rename(self.old)
+        try:
+            self.aside.rename(self.directory)
+        except OSError:
+            self.old.rename(self.directory)
+            raise
         shutil.rmtree(self.old, ignore_errors=True)
 
-    def _refusal(self, error: Exception) -> CheckpointError:
-        return CheckpointError(f"{self.directory}: cannot write the checkpoint: {error}")
+    def _refusal(self, error: OSError) -> CheckpointError:
+        reason = error.strerror or error
+        return CheckpointError(f"{self.directory}: cannot write the checkpoint: {reason}")
 
 
 def recovered(directory: Path) -> Path:
     """``directory``, put back first if a process died while replacing it.
 
-    Leftovers of dead writers beside it are removed.
+    What dead writers left beside it is removed.
     """
-    if not directory.exists():
-        for old in sorted(directory.parent.glob(f".{directory.name}.replaced-*")):
-            old.rename(directory)
-            break
-    for leftover in directory.parent.glob(f".{directory.name}.*-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    _put_back(directory)
+    for kind in ("writing", "replaced"):
+        for leftover in _leftovers(directory, kind):
+            shutil.rmtree(leftover, ignore_errors=True)
     return directory
+
+
+def _put_back(directory: Path) -> None:
+    """Return the old directory to its place, if its writer died between two renames."""
+    if os.path.lexists(directory):
+        return
+    for old in _leftovers(directory, "replaced"):
+        with contextlib.suppress(OSError):  # read-only, or another process was faster
+            old.rename(directory)
+
+
+def _leftovers(directory: Path, kind: str) -> list[Path]:
+    """Directories beside this one that processes began to write or replace, and died."""
+    found = directory.parent.glob(f".{glob.escape(directory.name)}.{kind}-*")
+    return [path for path in found if not _is_another_running(path.name.rpartition("-")[2])]
+
+
+def _is_another_running(process: str) -> bool:
+    """Whether a process other than this one has that number."""
+    if not process.isdecimal() or int(process) == os.getpid():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two directories change places in one step; False where the system cannot."""
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    here = _AT_WORKING_DIRECTORY
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), _EXCHANGE) == 0)
 
 
 def _flush(path: Path) -> None:
@@ -216,8 +277,10 @@ def _stored_weights(model: LatentSeq2Seq, dtype: torch.dtype | None) -> dict[str
 def _fill(model: LatentSeq2Seq, path: Path) -> None:
     """Copy stored weights into the model, refusing any that are missing, foreign or misshapen."""
     try:
-        stored = load_file(path)
-    except (OSError, SafetensorError) as error:
+        stored = safetensors.load(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    except SafetensorError as error:
         raise CheckpointError(f"{path}: {error}") from error
     wanted = dict(model.named_parameters())
     misfits = [f"{name} is missing" for name in wanted.keys() - stored.keys()]

@@ -70,10 +70,10 @@ class EchoModel:
         self.batches.append(list(requests))
         time.sleep(self.seconds)
         gone: set[int] = set()
-        while True:
+        is_released = False
+        while not is_released and len(gone) < len(requests):
+            is_released = self._released.wait(0.002)
             gone |= {index for index in range(len(requests)) if is_abandoned(index)}
-            if len(gone) == len(requests) or self._released.wait(0.002):
-                break
         if any("poison" in request.turns[-1] for request in requests):
             raise RuntimeError("a secret of the model")
         return [

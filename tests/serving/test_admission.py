@@ -1,0 +1,42 @@
+"""The door: closed, open, closed again, and empty."""
+
+import asyncio
+
+import pytest
+
+from dialog_service.errors import NotReady
+from dialog_service.serving.admission import Admission, Phase
+
+
+def test_requests_are_refused_while_loading_and_while_draining():
+    admission = Admission()
+    with pytest.raises(NotReady, match="loading"), admission.request():
+        pass
+    admission.open()
+    with admission.request():
+        assert admission.phase is Phase.OPEN
+    admission.close()
+    with pytest.raises(NotReady, match="draining") as refusal, admission.request():
+        pass
+    assert refusal.value.retry_after_seconds > 0
+
+
+async def test_the_last_request_under_way_is_waited_for():
+    admission = Admission()
+    admission.open()
+    with admission.request():
+        with admission.request():
+            admission.close()
+        assert not await admission.wait_until_idle(0.01)
+        waiting = asyncio.create_task(admission.wait_until_idle(5))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+    assert await waiting
+
+
+async def test_a_request_that_failed_has_ended():
+    admission = Admission()
+    admission.open()
+    with pytest.raises(ZeroDivisionError), admission.request():
+        raise ZeroDivisionError
+    assert await admission.wait_until_idle(0.01)

@@ -1,0 +1,139 @@
+"""Names of models and versions, where checkpoints lie, and loading a real one."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from echo_server import EchoModel, loaded
+
+from dialog_service.errors import CheckpointError, ConfigError, UnknownModel
+from dialog_service.generation import GenerationRequest
+from dialog_service.serving.batcher import Batcher, BatchLimits
+from dialog_service.serving.metrics import Metrics
+from dialog_service.serving.registry import (
+    Location,
+    ModelRegistry,
+    ServedModel,
+    load_model,
+    locations,
+)
+from dialog_service.serving.settings import Settings
+
+
+def registry_of(*names: tuple[str, str]) -> ModelRegistry:
+    registry, metrics = ModelRegistry(), Metrics()
+    for name, version in names:
+        model = EchoModel()
+        batcher = Batcher(model, BatchLimits(), metrics)
+        registry.add(ServedModel(loaded=loaded(model, name=name, version=version), batcher=batcher))
+    return registry
+
+
+def found(registry: ModelRegistry, resource: str) -> str:
+    return registry.resolve(resource).loaded.version_name
+
+
+def test_a_model_is_found_by_its_names():
+    registry = registry_of(("wed", "9"), ("wed", "10"), ("ded", "1"))
+    assert found(registry, "models/wed") == "models/wed/versions/10"
+    assert found(registry, "models/wed/versions/9") == "models/wed/versions/9"
+    assert found(registry, "") == "models/ded/versions/1"
+
+
+def test_the_model_called_default_is_the_default():
+    registry = registry_of(("a", "1"), ("default", "2"))
+    assert found(registry, "") == "models/default/versions/2"
+
+
+def test_models_are_listed_by_name_newest_first():
+    registry = registry_of(("wed", "9"), ("ded", "1"), ("wed", "10"), ("wed", "old"))
+    assert [model.loaded.version_name for model in registry] == [
+        "models/ded/versions/1",
+        "models/wed/versions/10",
+        "models/wed/versions/9",
+        "models/wed/versions/old",
+    ]
+
+
+@pytest.mark.parametrize(
+    "resource",
+    ["wed", "models/", "models/cvae", "models/wed/versions/3", "models/wed/9", "x" * 999],
+)
+def test_an_unknown_model_is_answered_with_those_there_are(resource: str):
+    with pytest.raises(UnknownModel) as refusal:
+        registry_of(("wed", "9")).resolve(resource)
+    assert refusal.value.known == ("models/wed/versions/9",)
+    assert len(str(refusal.value)) < 200
+
+
+def test_no_models_at_all():
+    with pytest.raises(UnknownModel):
+        ModelRegistry().resolve("")
+
+
+def test_where_the_models_lie(tmp_path: Path):
+    for path in ("wed/1", "wed/2", "ded/7", ".trash/1", "wed/.3.writing-1"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "README").write_text("a file")
+    assert locations(Settings(models=tmp_path)) == [
+        Location(directory=tmp_path / "ded/7", name="ded", version="7"),
+        Location(directory=tmp_path / "wed/1", name="wed", version="1"),
+        Location(directory=tmp_path / "wed/2", name="wed", version="2"),
+    ]
+    assert locations(Settings(model=tmp_path)) == [Location(directory=tmp_path)]
+
+
+def test_directories_of_models_that_cannot_be_served(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no such directory"):
+        locations(Settings(models=tmp_path / "absent"))
+    with pytest.raises(ConfigError, match="no models there"):
+        locations(Settings(models=tmp_path))
+    (tmp_path / "not a name").mkdir()
+    with pytest.raises(ConfigError, match="not a name"):
+        locations(Settings(models=tmp_path))
+
+
+def test_a_real_checkpoint_names_itself_and_replies(tiny_checkpoint: Path):
+    model = load_model(Location(directory=tiny_checkpoint), Settings())
+    assert model.version_name == "models/wed_s/versions/1"
+    request = GenerationRequest(
+        turns=("the soup",), reply_count=3, sampling=model.generator.defaults, seed=5
+    )
+    [result] = model.generator.generate([request], lambda _: False)
+    assert result is not None
+    assert len(result.candidates) == 3
+
+
+def test_a_directory_may_name_a_checkpoint_otherwise(tiny_checkpoint: Path):
+    location = Location(directory=tiny_checkpoint, name="mine", version="12")
+    assert load_model(location, Settings()).version_name == "models/mine/versions/12"
+
+
+@pytest.mark.parametrize(
+    "text", ["the soup", "the soup was really good", "the train looks late today. " * 9]
+)
+def test_what_is_measured_is_what_the_generator_truncates(tiny_checkpoint: Path, text: str):
+    model = load_model(Location(directory=tiny_checkpoint), Settings())
+    request = GenerationRequest(
+        turns=(text,), reply_count=1, sampling=model.generator.defaults, seed=5
+    )
+    [result] = model.generator.generate([request], lambda _: False)
+    assert result is not None
+    assert model.truncates((text,)) == result.context_truncated
+    assert model.truncates((text, text))
+
+
+def test_other_weights_have_another_fingerprint(tiny_checkpoint: Path, tmp_path: Path):
+    copy = shutil.copytree(tiny_checkpoint, tmp_path / "copy")
+    original = load_model(Location(directory=tiny_checkpoint), Settings())
+    (copy / "meta.json").write_text((copy / "meta.json").read_text().replace("tiny", "other"))
+    assert load_model(Location(directory=copy), Settings()).fingerprint == original.fingerprint
+    weights = bytearray((copy / "weights.safetensors").read_bytes())
+    weights[-1] ^= 1 << 4
+    (copy / "weights.safetensors").write_bytes(weights)
+    assert load_model(Location(directory=copy), Settings()).fingerprint != original.fingerprint
+
+
+def test_a_directory_that_is_no_checkpoint(tmp_path: Path):
+    with pytest.raises(CheckpointError):
+        load_model(Location(directory=tmp_path), Settings())

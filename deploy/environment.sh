@@ -59,12 +59,15 @@ has_gpu() {
 
 install_torch() {
     torch=$(grep '^torch==' "$constraints")
+    quiet=--quiet
     if ! install --quiet --no-index --no-deps "$torch" 2>/dev/null; then
         if ! has_gpu && is_reachable "$torch_index/torch/"; then
             install --no-deps --index-url "$torch_index" "$torch"
+        else
+            quiet= # a long download
         fi
     fi
-    install "$torch" # what it depends on, or all of it
+    install $quiet "$torch" # what it depends on, or all of it
 }
 
 if ! "$directory/bin/python" -m pip --version >/dev/null 2>&1; then

@@ -14,10 +14,12 @@ from train.data.corpora import Corpus, CorpusSource, load_corpus
 from train.data.examples import (
     DedupRule,
     ExampleOptions,
+    Examples,
     Pair,
     load_published_split,
     make_examples,
 )
+from train.data.published import PublishedSplit
 from train.metrics.postings import Postings
 from train.metrics.scoring import Case
 
@@ -67,34 +69,38 @@ def load_cases(source: CorpusSource, options: CaseOptions, console: Console) -> 
         CorpusError: the corpus, or the published list, cannot be read.
         ConfigError: the corpus has no such split, or nothing is left in it.
     """
-    if options.split is EvaluationSplit.PUBLISHED and source.corpus != "dailydialog":
-        raise ConfigError("--split published is a list of DailyDialog pairs; allowed for "
-                          f"{source.corpus}: deduplicated, strict, full")  # fmt: skip
+    split = options.split
+    if split is EvaluationSplit.PUBLISHED and source.corpus != "dailydialog":
+        raise ConfigError(
+            "--split published lists pairs of dailydialog alone; allowed for "
+            f"{source.corpus}: deduplicated, strict, full"
+        )
     corpus = load_corpus(source)
+    rule = DedupRule.OFF if split is EvaluationSplit.FULL else None
     # Evaluation rows are judged by all of training, whatever of it a model then sees.
-    rule = DedupRule.OFF if options.split is EvaluationSplit.FULL else None
-    whole = make_examples(corpus, _example_options(options, rule, keep_leaks=True))
-    pairs, deduplication, notes = whole.test, f"{whole.report.dedup}", _skipped(corpus)
-    match options.split:
-        case EvaluationSplit.PUBLISHED:
-            chosen = load_published_split(source, _example_options(options, rule))
-            pairs, deduplication = chosen.pairs, "the authors' list"
-            notes = (*notes, f"published list: {chosen.rows:,} rows select {len(pairs):,} pairs; "
-                     f"{chosen.unmatched:,} select none, {chosen.ambiguous:,} any of several")  # fmt: skip
-        case EvaluationSplit.STRICT:
-            pairs = drop_near_duplicates(whole.test, whole.train, console)
-            deduplication += f", then token-F1>={NEAR_F1:g} on both sides"
-            notes = (*notes, f"strict: {len(whole.test) - len(pairs):,} pairs of "
-                     f"{len(whole.test):,} left out for a near-duplicate in training")  # fmt: skip
+    whole = make_examples(
+        corpus,
+        ExampleOptions(dedup=rule, keep_leaks=True, context_turns=options.context_turns),
+    )
+    pairs, deduplication, note = whole.test, str(whole.report.dedup), _kept(whole)
+    if split is EvaluationSplit.PUBLISHED:
+        published = load_published_split(
+            source, ExampleOptions(context_turns=options.context_turns)
+        )
+        pairs, deduplication, note = published.pairs, "published list", _selected(published)
+    elif split is EvaluationSplit.STRICT:
+        pairs = drop_near_duplicates(whole.test, whole.train, console)
+        deduplication += f", then token-F1>={NEAR_F1:g} on both sides"
+        note += f", {len(whole.test) - len(pairs):,} near-duplicates of training pairs left out"
     if not pairs:
-        raise ConfigError(f"--split {options.split}: no test pair of {source.corpus} is left")
+        raise ConfigError(f"--split {split}: no test pair of {source.corpus} is left")
     return Cases(
         cases=tuple(_case(pair) for pair in pairs),
         train=training_pairs(corpus, keep_leaks=options.keep_leaks),
         corpus=f"{corpus.name}@{corpus.fingerprint[:12]}",
         deduplication=deduplication,
         training="leaks kept" if options.keep_leaks else "dialogues of the evaluation left out",
-        notes=notes,
+        notes=(note, f"{len(corpus.skipped):,} lines of the corpus skipped"),
     )
 
 
@@ -120,14 +126,16 @@ def _is_near(pair: Pair, posts: Postings, responses: Postings) -> bool:
     return bool(np.any(near_post & near_response))
 
 
-def _example_options(
-    options: CaseOptions, rule: DedupRule | None, *, keep_leaks: bool = False
-) -> ExampleOptions:
-    return ExampleOptions(dedup=rule, keep_leaks=keep_leaks, context_turns=options.context_turns)
+def _kept(examples: Examples) -> str:
+    report = examples.report.test
+    return f"test pairs: {report.kept:,} of {report.pairs:,} kept"
 
 
-def _skipped(corpus: Corpus) -> tuple[str, ...]:
-    return (f"{len(corpus.skipped):,} lines of the corpus skipped",) if corpus.skipped else ()
+def _selected(published: PublishedSplit) -> str:
+    return (
+        f"published list: {published.rows:,} rows select {len(published.pairs):,} pairs; "
+        f"{published.unmatched:,} select none, {published.ambiguous:,} could select several"
+    )
 
 
 def _case(pair: Pair) -> Case:

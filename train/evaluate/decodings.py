@@ -1,4 +1,4 @@
-"""A checkpoint as rows of the table: one for each way of decoding that belongs beside the others."""
+"""A checkpoint as rows of the table: one for each way of decoding worth comparing."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """From what is asked to the report: cases and systems of a checkpoint or of a file of replies."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 

@@ -55,7 +55,7 @@ class BleuCounts:
         return [self.reply_tokens, self.response_tokens, *self.matches, *self.totals]
 
     def bleu(self, order: int) -> float:
-        """BLEU x100, uniform weights up to ``order``, unsmoothed: 0 where an order never matches."""
+        """BLEU x100, uniform weights up to ``order``, unsmoothed: 0 if an order never matches."""
         return float(
             BLEU.compute_bleu(
                 correct=list(self.matches[:order]),

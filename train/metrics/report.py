@@ -116,4 +116,4 @@ def _cell(estimate: Estimate | None, decimals: int, interval: str) -> str:
     value = f"{estimate.value:.{decimals}f}"
     if estimate.low is None or estimate.high is None:
         return value
-    return value + interval.format(f"{estimate.low:.{decimals}f}–{estimate.high:.{decimals}f}")
+    return value + interval.format(f"{estimate.low:.{decimals}f}..{estimate.high:.{decimals}f}")

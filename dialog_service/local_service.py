@@ -59,7 +59,7 @@ def _ready_address(process: subprocess.Popen[str]) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ctrl-C, which unlike SIGTERM has no delay for load balancers; by force if that is not enough."""
+    """Ctrl-C, which unlike SIGTERM does not wait for load balancers; then force."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(_END_SECONDS)

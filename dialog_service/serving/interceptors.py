@@ -77,49 +77,41 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         request_id = _request_id(context)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         code = "OK"
+        failure: BaseException | None = None
         try:
             with self._admission.request():
                 yield request_id
         except RequestError as error:
-            code = error.status
-            await self._refuse(error, request_id, context)
-        except asyncio.CancelledError:
+            code, failure = error.status, error
+        except asyncio.CancelledError as error:
             code = "CANCELLED" if context.time_remaining() else "DEADLINE_EXCEEDED"
-            if not _is_cancelled():
-                # Nobody has cancelled this call, so the error is a stray one, and to let it out
-                # would leave the caller without an answer (grpc #29248).
-                code = "INTERNAL"
-                await self._fail(request_id, context)
-            raise
-        except grpc.aio.AbortError:
-            code = "ABORTED"
-            raise
-        except Exception:
-            code = "INTERNAL"
-            await self._fail(request_id, context)
+            if _is_cancelled():
+                raise
+            # Nobody has cancelled this call, so the error is a stray one, and to let it out would
+            # leave the caller without an answer (grpc #29248).
+            code, failure = "INTERNAL", error
+        except Exception as error:
+            code, failure = "INTERNAL", error
         finally:
             self._record(method, code, time.perf_counter() - started, request_id)
+        if failure:
+            await self._abort(failure, request_id, context)
 
-    async def _refuse(self, error: RequestError, request_id: str, context: _Context) -> None:
+    async def _abort(self, error: BaseException, request_id: str, context: _Context) -> None:
         """End a call with the status of an error."""
-        if error.status == "INTERNAL":
-            await self._fail(request_id, context)
+        trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
+        if not isinstance(error, RequestError) or error.status == "INTERNAL":
+            _log.error("a call failed", exc_info=error, extra={"request_id": request_id})
+            message = f"internal error; request id {request_id}"
+            await context.abort(grpc.StatusCode.INTERNAL, message, tuple(trailers))
         if isinstance(error, NotReady):
             self._metrics.requests_shed.labels(self._admission.phase.value).inc()
         code = grpc.StatusCode[error.status]
         message = str(error)[:_MESSAGE_CHARACTERS]
-        details = _details(error)
-        trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
-        if details:
+        if details := _details(error):
             status = status_pb2.Status(code=code.value[0], message=message, details=details)
             trailers.append((_DETAILS, status.SerializeToString()))
         await context.abort(code, message, tuple(trailers))
-
-    async def _fail(self, request_id: str, context: _Context) -> None:
-        """End a call after an error that is none of the caller's business."""
-        _log.exception("a call failed", extra={"request_id": request_id})
-        message = f"internal error; request id {request_id}"
-        await context.abort(grpc.StatusCode.INTERNAL, message, ((REQUEST_ID, request_id),))
 
     def _record(self, method: str, code: str, seconds: float, request_id: str) -> None:
         self._metrics.requests.labels(method, code).inc()

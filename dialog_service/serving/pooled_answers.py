@@ -18,6 +18,7 @@ from dialog_service.serving.cache import CandidatePools
 from dialog_service.serving.pools import Draw, Origin, PoolKey
 from dialog_service.serving.single_flight import SingleFlight
 
+_MAX_JOINS = 3  # times a request waits for others to generate before it does so itself
 _MAX_GROWING = 32  # pools that grow at a time; the next request for one that may not asks again
 _log = logging.getLogger(__name__)
 
@@ -68,14 +69,13 @@ class PooledAnswers:
 
     async def _answer(self, ask: Ask, key: PoolKey) -> Answer:
         draw = await self._draw(ask, key)
-        seed = fresh_seed()
-        generated = None
-        if draw.missing and self._fills.is_running(key):
-            await self._fills.run(key, partial(self._fill, ask, draw, seed))
+        for _ in range(_MAX_JOINS):
+            if not (draw.missing and self._fills.is_running(key)):
+                break
+            await self._fills.run(key, partial(self._fill, ask, draw, fresh_seed()))
             draw = await self._draw(ask, key)
-            generated = await self._fill(ask, draw, seed) if draw.missing else None
-        elif draw.missing:
-            generated = await self._fills.run(key, partial(self._fill, ask, draw, seed))
+        seed = fresh_seed()
+        generated = await self._generated(ask, draw, seed) if draw.missing else None
         return Answer(
             drawn=draw.candidates,
             fresh=generated.result.candidates[: draw.missing] if generated else (),
@@ -85,6 +85,15 @@ class PooledAnswers:
             generated=generated,
         )
 
+    async def _generated(self, ask: Ask, draw: Draw, seed: int) -> Generated:
+        """What a draw lacks: for everyone who asks now, unless somebody else sees to that."""
+        key = ask.pool_key
+        if self._fills.is_running(key):
+            return await self._fill(ask, draw, seed)
+        others = self._asking[key] - 1
+        wanted = min(draw.missing + others * ask.query.reply_count, self._capacity)
+        return await self._fills.run(key, partial(self._fill, ask, draw, seed, wanted))
+
     async def _draw(self, ask: Ask, key: PoolKey) -> Draw:
         draw = await self._pools.draw(key, ask.query.reply_count)
         may_grow = key not in self._growing and len(self._growing) < _MAX_GROWING
@@ -93,12 +102,10 @@ class PooledAnswers:
             self._growing[key] = asyncio.create_task(growth, name="growth of a pool")
         return draw
 
-    async def _fill(self, ask: Ask, draw: Draw, seed: int) -> Generated:
-        """Generate what a draw lacks, and for whoever else asks now, and keep it."""
-        others = self._asking[ask.pool_key] - 1
-        wanted = draw.missing + others * ask.query.reply_count
+    async def _fill(self, ask: Ask, draw: Draw, seed: int, wanted: int = 0) -> Generated:
+        """Generate and keep what a draw lacks, or more if more is wanted."""
         request = ask.generation(
-            max(draw.missing, min(wanted, self._capacity)),
+            max(draw.missing, wanted),
             seed=seed,
             excluded=(candidate.text for candidate in draw.candidates),
         )

@@ -42,7 +42,13 @@ class EchoModel:
     ``variety`` bounds how many different replies it has.
     """
 
-    def __init__(self, *, variety: int = 10**6, is_deterministic: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        variety: int = 10**6,
+        is_deterministic: bool = False,
+        fingerprint: str = "0123456789abcdef",
+    ) -> None:
         self.limits = ModelLimits(
             max_context_tokens=20, max_reply_tokens=40, vocab_size=1000, context_turns=2
         )
@@ -50,6 +56,7 @@ class EchoModel:
         self.meta = META
         self.is_deterministic = is_deterministic
         self.variety = variety
+        self.fingerprint = fingerprint
         self.seconds = 0.0
         self.batches: list[list[GenerationRequest]] = []
         self.finished: list[GenerationRequest] = []
@@ -104,7 +111,7 @@ def loaded(model: EchoModel, *, name: str = "echo", version: str = "1") -> Loade
     return LoadedModel(
         name=name,
         version=version,
-        fingerprint="0123456789abcdef",
+        fingerprint=model.fingerprint,
         generator=model,
         truncates=lambda turns: len(turns[-1]) > 200,
     )

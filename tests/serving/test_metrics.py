@@ -7,14 +7,25 @@ from dialog_service.serving.live_diversity import Source, WindowFigure
 from dialog_service.serving.metrics import Metrics
 from dialog_service.serving.pools import CacheStatus
 
-NAMES = """
-dialog_requests_total dialog_request_duration_seconds dialog_queue_duration_seconds
-dialog_inference_duration_seconds dialog_batch_sequences dialog_queue_depth_sequences
-dialog_requests_shed_total dialog_requests_cancelled_total dialog_cache_requests_total
-dialog_cache_errors_total dialog_redis_up dialog_replies_total dialog_reply_tokens
-dialog_distinct_ratio dialog_diversity_window_tokens dialog_request_distinct_ratio
-dialog_model_info
-""".split()
+NAMES = [
+    "dialog_requests_total",
+    "dialog_request_duration_seconds",
+    "dialog_queue_duration_seconds",
+    "dialog_inference_duration_seconds",
+    "dialog_batch_sequences",
+    "dialog_queue_depth_sequences",
+    "dialog_requests_shed_total",
+    "dialog_requests_cancelled_total",
+    "dialog_cache_requests_total",
+    "dialog_cache_errors_total",
+    "dialog_redis_up",
+    "dialog_replies_total",
+    "dialog_reply_tokens",
+    "dialog_distinct_ratio",
+    "dialog_diversity_window_tokens",
+    "dialog_request_distinct_ratio",
+    "dialog_model_info",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,9 +1,8 @@
 """N different replies to each of many contexts at once. Knows no asyncio, no grpc and no redis.
 
-A reply is a pure function of (model, context, sampling, seed, draw): every product runs on a fixed
-number of rows, every random number is a function of its place, so neither batch-mates nor the
-size of the batch change a reply. Draws that repeat a text are drawn again, in order, so that the
-first five of ten replies are the five.
+A reply is a pure function of (model, context, sampling, seed, draw), as ``decoding`` explains, so
+neither batch-mates nor the size of the batch change it. Draws that repeat a text are drawn again,
+in order, so that the first five of ten replies are the five.
 """
 
 import enum
@@ -13,19 +12,16 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dialog_service.checkpoint import Checkpoint, load_checkpoint
+from dialog_service.decoding import Decoded, Decoding, Draws, chunk_rows
 from dialog_service.errors import ConfigError
 from dialog_service.models.config import ModelConfig
 from dialog_service.models.recurrence import Recurrence
-from dialog_service.models.search import TokenRule, normals, pick, uniforms
+from dialog_service.models.search import TokenRule, normals
 from dialog_service.text import detokenise, normalise
-from dialog_service.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from dialog_service.vocabulary import EOS, PAD, UNK, Vocabulary
 
-# Rows of every product in decoding. One shape, because a library may add up in another order for
-# another shape, and a reply may not depend on how many rows happened to share its batch.
-CHUNK_ROWS = 32
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -64,7 +60,11 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One reply; its log-probability is the model's own given z, at temperature one, in nats."""
+    """One reply of ``token_count`` tokens, its end not counted.
+
+    ``log_prob_nats`` is the model's own given z, at temperature one, over the words that it may
+    say; the end counts where the reply came to one.
+    """
 
     text: str
     log_prob_nats: float
@@ -74,7 +74,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationResult:
-    """Different replies in the order drawn, perhaps fewer than asked for; raw draws made."""
+    """Different replies in the order drawn, perhaps fewer than asked for.
+
+    ``draws`` counts the draws up to the last reply wanted, or all that were made in vain.
+    """
 
     candidates: tuple[Candidate, ...]
     draws: int
@@ -111,19 +114,36 @@ class _Plan:
     request: GenerationRequest
     draw_limit: int
     context_truncated: bool
+    taken: int = 0
     draws: int = 0
     is_abandoned: bool = False
     found: dict[str, Candidate] = field(default_factory=dict)
 
+    @property
+    def missing(self) -> int:
+        """Replies still to be found."""
+        return self.request.reply_count - len(self.found)
+
     def take_draws(self) -> range:
-        """The next draws to make: as many as replies are missing, within the limit."""
-        missing = 0 if self.is_abandoned else self.request.reply_count - len(self.found)
-        taken = range(self.draws, min(self.draws + missing, self.draw_limit))
-        self.draws = taken.stop if taken else self.draws
-        return taken
+        """The next draws to make, within the limit; none where nothing is missing.
+
+        As many as replies are wanted at first; then as many as should yield the missing ones, so
+        that a model that repeats itself is not asked over and over for the last few.
+        """
+        needed = self.missing
+        if self.is_abandoned or not needed:
+            return range(0)
+        if self.draws:
+            needed = -(-needed * self.draws // max(1, len(self.found)))
+        first = self.taken
+        self.taken = min(first + needed, self.draw_limit)
+        return range(first, self.taken)
 
     def accept(self, candidate: Candidate) -> None:
-        """Keep a candidate unless it is empty, known, or not wanted."""
+        """Keep the next draw unless it is empty, known, not wanted, or one more than needed."""
+        if not self.missing:
+            return
+        self.draws += 1
         if candidate.text and candidate.text not in self.request.excluded:
             self.found.setdefault(candidate.text, candidate)
 
@@ -136,47 +156,6 @@ class _Plan:
             draws=self.draws,
             context_truncated=self.context_truncated,
         )
-
-
-@dataclass(slots=True)
-class _Rows:
-    """Sequences being decoded: (N,) bookkeeping, padded to whole chunks by idle rows.
-
-    ``owner`` is the index of the row's plan, -1 for an idle row; ``slot`` where its tokens go.
-    """
-
-    owner: Tensor
-    slot: Tensor
-    seeds: Tensor
-    draws: Tensor
-    limits: Tensor
-    rule: TokenRule
-    z: Tensor
-    previous: Tensor
-    state: tuple[Tensor, ...]
-
-    def keep(self, kept: Tensor) -> "_Rows":
-        """Some of the rows, (M,) indices."""
-        return _Rows(
-            owner=self.owner[kept],
-            slot=self.slot[kept],
-            seeds=self.seeds[kept],
-            draws=self.draws[kept],
-            limits=self.limits[kept],
-            rule=self.rule.rows(kept),
-            z=self.z[kept],
-            previous=self.previous[kept],
-            state=tuple(part[kept] for part in self.state),
-        )
-
-
-@dataclass(slots=True)
-class _Sequence:
-    """Tokens of one draw."""
-
-    ids: list[int] = field(default_factory=list)
-    log_prob: float = 0.0
-    finish: FinishReason = FinishReason.LENGTH
 
 
 class Generator:
@@ -211,8 +190,13 @@ class Generator:
             vocab_size=config.vocab_size,
             context_turns=config.context_turns,
         )
+        sampling = checkpoint.sampling
         self.defaults = SamplingParameters(
-            **checkpoint.sampling.model_dump(), max_tokens=config.max_response_tokens
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            max_tokens=config.max_response_tokens,
+            latent_scale=sampling.latent_scale,
         )
         self.is_deterministic = self._model.is_deterministic
 
@@ -239,174 +223,103 @@ class Generator:
         """
         if not requests:
             return []
-        contexts, truncated = self._contexts(requests)
-        plans = [
-            _Plan(request, self._draw_limit(request), cut)
-            for request, cut in zip(requests, truncated, strict=True)
-        ]
+        plans, contexts = self._plans(requests)
         loc, scale = self._codes(contexts)
+
+        def has_gone(index: int) -> bool:
+            plans[index].is_abandoned = plans[index].is_abandoned or is_abandoned(index)
+            return plans[index].is_abandoned
+
         while todo := [(i, draw) for i, plan in enumerate(plans) for draw in plan.take_draws()]:
-            rows = self._start(requests, todo, loc, scale)
-            sequences = self._decode(rows, len(todo), plans, is_abandoned)
-            for (index, _), sequence in zip(todo, sequences, strict=True):
+            draws = self._draws(requests, todo, loc, scale)
+            decoded = Decoding(self._model.decoder, draws).run(has_gone)
+            for (index, _), sequence in zip(todo, decoded, strict=True):
                 plans[index].accept(self._candidate(sequence))
         return [plan.result() for plan in plans]
 
-    def _draw_limit(self, request: GenerationRequest) -> int:
-        """Draws after which a request makes do with what it has; one where all are the same."""
-        z_varies = not self.is_deterministic and request.sampling.latent_scale > 0
-        if request.sampling.temperature == 0 and not z_varies:
-            return 1
-        return 3 * request.reply_count + 16
-
-    def _contexts(
-        self, requests: Sequence[GenerationRequest]
-    ) -> tuple[list[list[int]], list[bool]]:
-        contexts, truncated = [], []
+    def _plans(self, requests: Sequence[GenerationRequest]) -> tuple[list[_Plan], list[list[int]]]:
+        """A plan and the context's ids for each request."""
+        plans, contexts = [], []
         for request in requests:
             turns = [self._vocabulary.encode(normalise(turn)) for turn in request.turns]
-            ids = context_ids(turns, self._model.config)
-            contexts.append(ids)
-            whole = sum(map(len, turns)) + len(turns) - 1
-            truncated.append(len(ids) < whole)
-        return contexts, truncated
+            contexts.append(context_ids(turns, self._model.config))
+            tokens = sum(map(len, turns)) + len(turns) - 1
+            is_cut = (
+                len(turns) > self.limits.context_turns or tokens > self.limits.max_context_tokens
+            )
+            plans.append(_Plan(request, self._draw_limit(request), is_cut))
+        return plans, contexts
+
+    def _draw_limit(self, request: GenerationRequest) -> int:
+        """Draws after which a request makes do with what it has; one where all are the same."""
+        sampling = request.sampling
+        z_varies = not self.is_deterministic and sampling.latent_scale > 0
+        words_vary = sampling.temperature > 0 and sampling.top_k != 1
+        return 3 * request.reply_count + 16 if z_varies or words_vary else 1
 
     def _codes(self, contexts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
         """Loc and scale of z, each (requests, Z), encoded in chunks of fixed rows."""
-        parts = []
-        for start in range(0, len(contexts), CHUNK_ROWS):
-            chunk = list(contexts[start : start + CHUNK_ROWS])
-            idle = [[UNK]] * (CHUNK_ROWS - len(chunk))
-            lengths = torch.tensor([len(ids) for ids in chunk + idle])
-            ids = torch.full((CHUNK_ROWS, int(lengths.max())), PAD)
-            for row, context in enumerate(chunk + idle):
-                ids[row, : len(context)] = torch.tensor(context)
-            loc, scale = self._model.infer_stepwise(ids.to(self.device), lengths.to(self.device))
-            parts.append((loc[: len(chunk)], scale[: len(chunk)]))
-        return torch.cat([loc for loc, _ in parts]), torch.cat([scale for _, scale in parts])
+        rows = chunk_rows(self.device)
+        idle = [[UNK]] * (-len(contexts) % rows)
+        lengths = torch.tensor([len(ids) for ids in (*contexts, *idle)])
+        ids = torch.full((len(lengths), int(lengths.max())), PAD)
+        for row, context in zip(ids, (*contexts, *idle), strict=True):
+            row[: len(context)] = torch.tensor(context)
+        chunks = zip(
+            ids.to(self.device).split(rows), lengths.to(self.device).split(rows), strict=True
+        )
+        codes = [self._model.infer_stepwise(*chunk) for chunk in chunks]
+        loc, scale = (torch.cat(parts)[: len(contexts)] for parts in zip(*codes, strict=True))
+        return loc, scale
 
-    def _start(
+    def _draws(
         self,
         requests: Sequence[GenerationRequest],
         todo: Sequence[tuple[int, int]],
         loc: Tensor,
         scale: Tensor,
-    ) -> _Rows:
-        """Rows for draws, before their first word; idle rows repeat the first."""
-        padded = [*todo, *[todo[0]] * (-len(todo) % CHUNK_ROWS)]
-        chosen = [requests[index] for index, _ in padded]
+    ) -> Draws:
+        """What to decode for (request, draw) pairs, each with its own z."""
+        sampling = [requests[index].sampling for index, _ in todo]
 
         def column(values: Sequence[float], dtype: torch.dtype) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=self.device)
 
-        owner = column([index for index, _ in padded], torch.int64)
-        seeds = column([request.seed for request in chosen], torch.int64)
-        draws = column([draw for _, draw in padded], torch.int64)
-        spread = column([r.sampling.latent_scale for r in chosen], torch.float32)[:, None]
-        z = loc[owner] + spread * scale[owner] * normals(seeds, draws, loc.shape[1])
-        owner[len(todo) :] = -1
-        return _Rows(
-            owner=owner,
-            slot=torch.arange(len(padded), device=self.device),
-            seeds=seeds,
-            draws=draws,
-            limits=column([r.sampling.max_tokens for r in chosen], torch.int64),
+        request, number = (column(part, torch.int64) for part in zip(*todo, strict=True))
+        seed = column([requests[index].seed for index, _ in todo], torch.int64)
+        spread = column([s.latent_scale for s in sampling], torch.float32)[:, None]
+        return Draws(
+            request=request,
+            number=number,
+            seed=seed,
+            limit=column([s.max_tokens for s in sampling], torch.int64),
             rule=TokenRule(
-                temperature=column([r.sampling.temperature for r in chosen], torch.float64),
-                top_k=column([r.sampling.top_k for r in chosen], torch.int64),
-                top_p=column([r.sampling.top_p for r in chosen], torch.float64),
+                temperature=column([s.temperature for s in sampling], torch.float32),
+                top_k=column([s.top_k for s in sampling], torch.int64),
+                top_p=column([s.top_p for s in sampling], torch.float64),
             ),
-            z=z,
-            previous=torch.full_like(owner, BOS),
-            state=self._model.decoder.start(z),
+            z=loc[request] + spread * scale[request] * normals(seed, number, loc.shape[1]),
         )
 
-    def _decode(
-        self,
-        rows: _Rows,
-        count: int,
-        plans: Sequence[_Plan],
-        is_abandoned: Callable[[int], bool],
-    ) -> list[_Sequence]:
-        """Decode rows to their ends; finished and abandoned ones leave the batch."""
-        sequences = [_Sequence() for _ in range(count)]
-        position = 0
-        while True:
-            self._drop_abandoned(rows, plans, is_abandoned)
-            live = int((rows.owner >= 0).sum())
-            if not live:
-                return sequences
-            if len(rows.owner) - live >= CHUNK_ROWS:
-                rows = rows.keep(_compacted(rows.owner))
-            self._advance(rows, position, sequences)
-            position += 1
-
-    def _advance(self, rows: _Rows, position: int, sequences: list[_Sequence]) -> None:
-        """One word for every row, chunk by chunk."""
-        scores = self._scores(rows)
-        scores[:, [PAD, UNK, BOS]] = -torch.inf
-        if position == 0:
-            scores[:, EOS] = -torch.inf  # a reply says something
-        uniform = uniforms(rows.seeds, rows.draws, position)[:, 0]
-        chosen = pick(scores, rows.rule, uniform)
-        gained = functional.log_softmax(scores, dim=1).gather(1, chosen[:, None])[:, 0]
-        rows.previous = chosen
-        ends = (chosen == EOS) | (position + 1 >= rows.limits)
-        live = (rows.owner >= 0).nonzero().squeeze(1)
-        columns = (rows.slot, chosen, gained)
-        for slot, word, log_prob in zip(*(part[live].tolist() for part in columns), strict=True):
-            sequence = sequences[slot]
-            sequence.log_prob += log_prob
-            if word == EOS:
-                sequence.finish = FinishReason.END
-            else:
-                sequence.ids.append(word)
-        rows.owner[ends] = -1
-
-    def _scores(self, rows: _Rows) -> Tensor:
-        """(N, V) float32 scores of the next word, moving the rows' state on."""
-        scores, states = [], []
-        for start in range(0, len(rows.owner), CHUNK_ROWS):
-            chunk = slice(start, start + CHUNK_ROWS)
-            state = (rows.state[0][chunk], rows.state[1][chunk])
-            score, state = self._model.decoder.step(rows.previous[chunk], rows.z[chunk], state)
-            scores.append(score)
-            states.append(state)
-        rows.state = tuple(torch.cat(parts) for parts in zip(*states, strict=True))
-        return torch.cat(scores)
-
-    def _drop_abandoned(
-        self, rows: _Rows, plans: Sequence[_Plan], is_abandoned: Callable[[int], bool]
-    ) -> None:
-        for index in set(rows.owner.tolist()) - {-1}:
-            if is_abandoned(index):
-                plans[index].is_abandoned = True
-                rows.owner[rows.owner == index] = -1
-
-    def _candidate(self, sequence: _Sequence) -> Candidate:
+    def _candidate(self, decoded: Decoded) -> Candidate:
         return Candidate(
-            text=detokenise(self._vocabulary.decode(sequence.ids)),
-            log_prob_nats=sequence.log_prob,
-            token_count=len(sequence.ids),
-            finish_reason=sequence.finish,
+            text=detokenise(self._vocabulary.decode(decoded.ids)),
+            log_prob_nats=decoded.log_prob_nats,
+            token_count=len(decoded.ids),
+            finish_reason=FinishReason.END if decoded.has_ended else FinishReason.LENGTH,
         )
-
-
-def _compacted(owner: Tensor) -> Tensor:
-    """Indices of the live rows, padded with idle ones to whole chunks."""
-    live = (owner >= 0).nonzero().squeeze(1)
-    idle = (owner < 0).nonzero().squeeze(1)
-    return torch.cat([live, idle[: -len(live) % CHUNK_ROWS]])
 
 
 def resolve_device(name: str) -> torch.device:
     """The device of a name; "auto" is CUDA where there is one.
 
     Raises:
-        ConfigError: no such device here.
+        ConfigError: no such device here, or a kind that this project does not know.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r}: allowed are auto, cpu, cuda, cuda:N")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -417,7 +330,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """ "fp32" or "bf16"; "auto" is bf16 where the hardware multiplies it natively.
+    """Either "fp32" or "bf16"; "auto" is bf16 where the hardware multiplies it natively.
 
     Raises:
         ConfigError: an unknown name.

@@ -46,16 +46,23 @@ class LstmEncoder(nn.Module):
         A row's arithmetic depends on the number of rows alone, not on how long the other rows
         are: what serving needs to give the same reply in any company. Shapes as in ``forward``.
         """
-        halves = []
         flipped = _reversed_rows(embedded, lengths)
-        for direction, inputs in ((self.forwards, embedded), (self.backwards, flipped)):
-            state = direction.zero_state(inputs)
-            for position in range(inputs.shape[1]):
-                hidden, cell = direction.step(inputs[:, position], state)
-                inside = (position < lengths)[:, None]
-                state = (torch.where(inside, hidden, state[0]), torch.where(inside, cell, state[1]))
-            halves.append(state[0])
+        halves = (
+            _walked(self.forwards, embedded, lengths),
+            _walked(self.backwards, flipped, lengths),
+        )
         return torch.cat(halves, dim=-1)  # (B, 2H)
+
+
+def _walked(direction: Recurrence, embedded: Tensor, lengths: Tensor) -> Tensor:
+    """(B, H) hidden states after each row's last token, step by step."""
+    state = direction.zero_state(embedded)
+    steps = embedded.transpose(0, 1).contiguous()  # one layout whatever S is
+    for position, inputs in enumerate(steps):
+        hidden, cell = direction.step(inputs, state)
+        inside = (position < lengths)[:, None]
+        state = (torch.where(inside, hidden, state[0]), torch.where(inside, cell, state[1]))
+    return state[0]
 
 
 def _reversed_rows(embedded: Tensor, lengths: Tensor) -> Tensor:

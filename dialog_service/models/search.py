@@ -12,7 +12,9 @@ from torch import Tensor
 
 _MIX_1, _MIX_2, _GOLDEN = -4658895280553007687, -7723592293110705685, -7046029254386353131
 CODE_POSITION = -1
-_NUCLEUS_CANDIDATES = 256
+# How many of the best words are looked at first; sorting all V is the dear part of a step, and
+# what top_k and top_p leave is nearly always among few.
+_LOOKS = (64, 512)
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
@@ -29,6 +31,9 @@ def _mixed(x: Tensor) -> Tensor:
 def uniforms(seeds: Tensor, draws: Tensor, position: int, width: int = 1) -> Tensor:
     """Uniforms in (0, 1) that are a function of (seed, draw, position, column) alone.
 
+    Each of the four picks one output of the SplitMix64 stream that those before it seed, so none
+    can stand in for another: draw 3 of seed 5 is not draw 5 of seed 3.
+
     Args:
         seeds: (B,) int64.
         draws: (B,) int64, which draw of its request a row is.
@@ -36,31 +41,32 @@ def uniforms(seeds: Tensor, draws: Tensor, position: int, width: int = 1) -> Ten
         width: columns W.
 
     Returns:
-        (B, W) float64, multiples of 2^-53 plus a half.
+        (B, W) float64, odd multiples of 2^-53.
     """
     columns = torch.arange(width, device=seeds.device)
     state = _mixed(seeds + _GOLDEN)
     for part in (draws, torch.full_like(draws, position)):
-        state = _mixed(state ^ _mixed(part + _GOLDEN))
+        state = _mixed(state + (part + 2) * _GOLDEN)
     bits = _mixed(state[:, None] + (columns + 1) * _GOLDEN)  # (B, W)
-    return (_shifted(bits, 11).double() + 0.5) * 2.0**-53
+    return (_shifted(bits, 12).double() + 0.5) * 2.0**-52
 
 
 def normals(seeds: Tensor, draws: Tensor, width: int) -> Tensor:
     """(B, W) float32 standard normals for z, as ``uniforms`` through the inverse normal."""
-    return torch.special.ndtri(uniforms(seeds, draws, CODE_POSITION, width)).float()
+    drawn: Tensor = torch.special.ndtri(uniforms(seeds, draws, CODE_POSITION, width))
+    return drawn.float()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRule:
     """How each row picks a word: (B,) temperature (0 is greedy), top_k (0 is all), top_p."""
 
-    temperature: Tensor
-    top_k: Tensor
-    top_p: Tensor
+    temperature: Tensor  # float32
+    top_k: Tensor  # int64
+    top_p: Tensor  # float64
 
-    def rows(self, kept: Tensor) -> "TokenRule":
-        """The rule of some rows: (N,) indices."""
+    def rows(self, kept: Tensor | slice) -> "TokenRule":
+        """The rule of some rows: (N,) indices or a slice."""
         return TokenRule(
             temperature=self.temperature[kept], top_k=self.top_k[kept], top_p=self.top_p[kept]
         )
@@ -88,17 +94,17 @@ def pick(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
 
 
 def _heated(scores: Tensor, rule: TokenRule) -> Tensor:
-    """(B, V) float64 probabilities at the rows' temperatures."""
+    """(B, V) float32 probabilities at the rows' temperatures."""
     # A temperature near zero would overflow the division; the best word's score is the pivot.
-    centred = scores.double() - scores.max(dim=1, keepdim=True).values
+    centred = scores - scores.amax(dim=1, keepdim=True)
     return (centred / rule.temperature.clamp(min=1e-3)[:, None]).softmax(dim=1)
 
 
 def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:
     """(B,) columns at which the cumulative sum of (B, N) weights passes uniform x total."""
-    cumulative = weights.cumsum(dim=1)
+    cumulative = weights.cumsum(dim=1, dtype=torch.float64)
     target = uniform[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, target).squeeze(1).clamp(max=weights.shape[1] - 1)
+    return torch.searchsorted(cumulative, target).squeeze(1)
 
 
 def _from_all(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
@@ -108,18 +114,21 @@ def _from_all(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
 def _from_best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     """Among the top_k best words, those that lead up to a mass of top_p (Holtzman et al. 2020)."""
     probabilities = _heated(scores, rule)
-    # Sorting V words is the dear part, and the nucleus is nearly always among the best few.
-    few = min(_NUCLEUS_CANDIDATES, scores.shape[1])
-    best, words = probabilities.topk(few, dim=1)
-    enough = (best.sum(dim=1) >= rule.top_p) | ((rule.top_k > 0) & (rule.top_k <= few))
-    if not bool(enough.all()):
-        all_best, all_words = probabilities.sort(dim=1, descending=True, stable=True)
-        wide = ~enough
-        chosen = torch.empty_like(words[:, 0])
-        chosen[enough] = _choose(best[enough], words[enough], rule.rows(enough), uniform[enough])
-        chosen[wide] = _choose(all_best[wide], all_words[wide], rule.rows(wide), uniform[wide])
-        return chosen
-    return _choose(best, words, rule, uniform)
+    chosen = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
+    rest = torch.arange(len(scores), device=scores.device)
+    for look in (*_LOOKS, scores.shape[1]):
+        count = min(look, scores.shape[1])
+        best, words = probabilities[rest].topk(count, dim=1)
+        best = best.double()
+        asked = rule.rows(rest)
+        # With top_k the mass of its words must be known, without it that of all is one.
+        enough = torch.where(asked.top_k > 0, asked.top_k <= count, best.sum(1) > asked.top_p)
+        enough |= count == scores.shape[1]
+        settled, rest = rest[enough], rest[~enough]
+        chosen[settled] = _choose(best[enough], words[enough], asked.rows(enough), uniform[settled])
+        if not len(rest):
+            break
+    return chosen
 
 
 def _choose(best: Tensor, words: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
@@ -129,8 +138,6 @@ def _choose(best: Tensor, words: Tensor, rule: TokenRule, uniform: Tensor) -> Te
     inside = best.where(ranks < limit, 0.0)
     # top_p is a share of the mass that top_k left; the word that crosses it is still in.
     before = inside.cumsum(dim=1) - inside
-    mass = rule.top_p[:, None] * torch.where(
-        rule.top_k > 0, inside.sum(dim=1), torch.ones_like(uniform)
-    ).unsqueeze(1)
-    kept = inside.where(before < mass, 0.0)
+    mass = torch.where(rule.top_k > 0, inside.sum(dim=1), 1.0)
+    kept = inside.where(before < (rule.top_p * mass)[:, None], 0.0)
     return words.gather(1, _inverse(kept, uniform)[:, None]).squeeze(1)

@@ -1,4 +1,4 @@
-"""The composition: context -> posterior over z -> response. The only place that reads a ModelConfig.
+"""The composition: context -> posterior over z -> response; alone in reading a ModelConfig.
 
 It knows nothing of losses: what only training needs belongs to an objective term.
 """

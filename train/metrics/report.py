@@ -99,10 +99,10 @@ class Report(Document):
             table.add_row(row.name, *cells, style="bold" if row.role is Role.SYSTEM else None)
         console.print(table)
         for note in self.notes:
-            console.print(note, markup=False, highlight=False)
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
         for row in self.rows:
             line = f"{row.name}: {row.signature}"
-            console.print(line, style="dim", markup=False, highlight=False)
+            console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def _metrics(self) -> list[Metric]:
         present = {key for row in self.rows for key in row.figures}

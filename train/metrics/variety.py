@@ -52,10 +52,10 @@ class Variety:
         everything = self._all[1].counts
         total = everything.total()
         weighted = math.fsum(map(_weighted, everything.values()))
+        groups = [self._group_words[group] for group in self._group_totals[1]]
         without = [
             _entropy(weighted - _change(everything, group.counts), total - group.total)
-            for group in self._group_words
-            if group.total
+            for group in groups
         ]
         return jackknife(self._all[1].entropy_nats, without)
 

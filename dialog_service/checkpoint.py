@@ -33,6 +33,7 @@ from dialog_service.vocabulary import Vocabulary
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "default"
 CONFIG, VOCABULARY, WEIGHTS, META = "config.json", "spm.model", "weights.safetensors", "meta.json"
+BEST = "best"
 _AT_WORKING_DIRECTORY, _EXCHANGE = -100, 2  # of Linux's renameat2
 
 _Document = TypeVar("_Document", bound=Config)

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from dialog_service.checkpoint import BEST
 from dialog_service.errors import ConfigError
 from train.config import RunConfig
 from train.overrides import checked
@@ -33,7 +34,7 @@ class RunFolder:
     @property
     def best(self) -> Path:
         """The best checkpoint so far."""
-        return self.path / "best"
+        return self.path / BEST
 
     @property
     def training(self) -> Path:

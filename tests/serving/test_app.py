@@ -1,0 +1,242 @@
+"""The life of a server: loading, serving, draining, stopping; two of them on one Redis."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from conftest import RedisProcess
+from echo_server import EchoModel, Running, loaded, running
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from dialog_service.client import AsyncDialogClient, CallFailed
+from dialog_service.diversity import distinct_ratio, metric_tokens
+from dialog_service.errors import CheckpointError, ConfigError
+from dialog_service.serving.app import Server
+from dialog_service.serving.settings import Settings
+from dialog_service.v1 import dialog_pb2 as pb
+from dialog_service.v1 import dialog_pb2_grpc
+
+SERVICE = "dialog_service.v1.DialogService"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def health(channel: grpc.aio.Channel, service: str = SERVICE) -> int:
+    stub = health_pb2_grpc.HealthStub(channel)
+    return (await stub.Check(health_pb2.HealthCheckRequest(service=service))).status
+
+
+def settings(**fields: object) -> Settings:
+    chosen = {"grpc_address": "127.0.0.1:0", "metrics_address": "off", "redis_url": "off"}
+    return Settings(**{**chosen, **fields})
+
+
+async def held_request(service: Running) -> asyncio.Task:
+    """A request that the model is at work on, until it is released."""
+    service.model.hold()
+    task = asyncio.create_task(service.ask("under way"))
+    while not service.model.batches:
+        await asyncio.sleep(0.001)
+    return task
+
+
+async def test_while_it_loads_a_server_is_alive_and_not_ready():
+    go = threading.Event()
+
+    def load(_: Settings) -> list:
+        go.wait(10)
+        return [loaded(EchoModel())]
+
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    server = Server(settings(grpc_address=address), load=load)
+    starting = asyncio.create_task(server.start())
+    async with grpc.aio.insecure_channel(address) as channel:
+        await channel.channel_ready()
+        assert await health(channel, "") == SERVING
+        assert await health(channel) == NOT_SERVING
+        async with AsyncDialogClient(address, timeout_seconds=20) as client:
+            listing = asyncio.create_task(client.list_models())  # is refused and tried again
+            await asyncio.sleep(0.05)
+            go.set()
+            await starting
+            assert (await listing).models[0].name == "models/echo"
+        assert await health(channel) == SERVING
+    await server.close()
+    shed = server.metrics.registry.get_sample_value
+    assert shed("dialog_requests_shed_total", {"reason": "loading"}) >= 1
+
+
+async def test_a_draining_server_serves_on_then_refuses_and_finishes_what_it_has():
+    async with running() as service:
+        draining = asyncio.create_task(service.server.drain(delay_seconds=0.2))
+        await asyncio.sleep(0.05)
+        assert await health(service.channel) == NOT_SERVING
+        assert await health(service.channel, "") == SERVING
+        assert (await service.ask()).replies  # load balancers have not looked yet
+        service.model.batches.clear()
+        under_way = await held_request(service)
+        await asyncio.sleep(0.25)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await service.ask()
+        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+        hint = error_details_pb2.RetryInfo()
+        assert rpc_status.from_call(refused.value).details[0].Unpack(hint)
+        assert hint.retry_delay.seconds == 1
+        assert not draining.done()
+        service.model.release()
+        assert (await under_way).replies
+        await draining
+
+
+async def test_what_outlives_the_grace_is_cut_off_with_a_status():
+    async with running(drain_grace_seconds=0.05) as service:
+        under_way = await held_request(service)
+        await service.server.drain(delay_seconds=0)
+        await service.server.close()
+        with pytest.raises(grpc.aio.AioRpcError) as cut:
+            await under_way
+    assert cut.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_closing_twice_and_before_the_start_does_nothing():
+    server = Server(settings())
+    await server.close()
+    async with running() as service:
+        await service.server.close()
+        await service.server.close()
+
+
+async def test_a_port_that_is_taken_stops_the_start():
+    async with running(metrics_address="127.0.0.1:0") as service:
+        for taken in (
+            {"grpc_address": service.addresses.grpc},
+            {"metrics_address": service.addresses.metrics},
+        ):
+            with pytest.raises(ConfigError, match=r"127\.0\.0\.1:\d+"):
+                await Server(settings(**taken), load=lambda _: []).start()
+        assert (await service.ask()).replies
+
+
+async def test_a_checkpoint_that_cannot_be_loaded_stops_the_start_and_leaves_nothing(
+    tmp_path: Path,
+):
+    server = Server(settings(model=tmp_path / "absent"))
+    with pytest.raises(CheckpointError):
+        await server.start()
+    assert {task.get_name() for task in asyncio.all_tasks()}.isdisjoint(
+        {"batcher", "diversity gauges"}
+    )
+
+
+async def test_the_embedded_redis_is_the_default_and_goes_with_the_server():
+    async with running(redis_url="embedded") as service:
+        statuses = [(await service.ask()).cache.status for _ in range(2)]
+        assert service.metric("dialog_redis_up") == 1
+    assert statuses == [pb.CACHE_STATUS_MISS, pb.CACHE_STATUS_HIT]
+
+
+async def test_where_no_redis_can_run_the_cache_is_in_the_process_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(
+        "dialog_service.serving.embedded_redis.server_executables", lambda: iter(())
+    )
+    async with running(redis_url="embedded") as service:
+        answers = [await service.ask() for _ in range(2)]
+    assert [answer.cache.status for answer in answers] == [pb.CACHE_STATUS_DEGRADED] * 2
+    assert {r.text for r in answers[0].replies} == {r.text for r in answers[1].replies}
+    assert [r for r in caplog.records if "DEGRADED" in r.message]
+
+
+async def test_fleet_figures_agree_with_a_count_over_all_replies(redis_server: RedisProcess):
+    shown: dict[str, float] = {}
+    returned: list[list[str]] = []
+    choice = {"redis_url": redis_server.url, "diversity_window_tokens": 1_000_000}
+    models = [EchoModel(variety=400), EchoModel(variety=400)]
+    async with running(models[0], **choice) as first, running(models[1], **choice) as second:
+        for number in range(120):
+            for service in (first, second):  # the same few words, so that ratios do not average
+                request = {"reply_count": 10, "cache_mode": pb.CACHE_MODE_BYPASS}
+                response = await service.ask(f"word{number % 7}", **request)
+                returned += [metric_tokens(reply.text) for reply in response.replies]
+        await asyncio.sleep(2.5)  # two readings of the fleet
+        labels = {"model": "models/echo/versions/1", "source": "fresh"}
+        for n in ("1", "2"):
+            for scope in ("fleet", "replica"):
+                place = {**labels, "scope": scope, "n": n}
+                shown[scope + n] = first.metric("dialog_distinct_ratio", **place)
+        tokens = first.metric("dialog_diversity_window_tokens", **labels, scope="fleet")
+    assert tokens == sum(map(len, returned))
+    for n in (1, 2):
+        truth = distinct_ratio(returned, n)
+        assert shown[f"fleet{n}"] == pytest.approx(truth, rel=0.02)
+        assert shown[f"replica{n}"] > 1.2 * truth
+
+
+@contextlib.asynccontextmanager
+async def served(*flags: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """``dialog-service serve`` in a process of its own, and where it listens."""
+    program = Path(sys.executable).with_name("dialog-service")
+    command = (str(program), "serve", "--grpc-address", "127.0.0.1:0", "--metrics-address", "off")
+    process = await asyncio.create_subprocess_exec(
+        *command, *flags, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        ready = (await process.stdout.readline()).decode()
+        assert ready.startswith("Ready on "), (ready, await process.stderr.read())
+        yield process, ready.split()[2].rstrip(".,")
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def ask_until_gone(address: str, ends: list[str]) -> None:
+    """Note how requests end, one after the other, until the server is gone."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        ask = dialog_pb2_grpc.DialogServiceStub(channel).GenerateReplies
+        request = pb.GenerateRepliesRequest(turns=[pb.Turn(text="the soup")], reply_count=2)
+        while "UNAVAILABLE" not in ends:
+            try:
+                response = await ask(request, timeout=60)
+                ends.append("OK" if len(response.replies) == 2 else "SHORT")
+            except grpc.aio.AioRpcError as error:
+                ends.append(error.code().name)
+
+
+async def test_sigterm_under_load_loses_no_accepted_request(tiny_checkpoint: Path):
+    ends: list[list[str]] = [[] for _ in range(8)]
+    async with served("--model", str(tiny_checkpoint), "--drain-delay-seconds", "0.3") as service:
+        process, address = service
+        callers = [asyncio.create_task(ask_until_gone(address, each)) for each in ends]
+        while not all(ends):
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.gather(*callers)
+        assert await process.wait() == 0
+    assert [sorted(set(each)) for each in ends] == [["OK", "UNAVAILABLE"]] * 8
+
+
+async def test_ctrl_c_ends_a_server_at_once_and_well(tiny_checkpoint: Path):
+    flags = ("--drain-delay-seconds", "600")
+    async with served("--model", str(tiny_checkpoint), *flags) as (process, address):
+        async with AsyncDialogClient(address) as client:
+            assert await client.is_ready()
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+        assert b"Traceback" not in await process.stderr.read()
+    async with AsyncDialogClient(address) as client:
+        with pytest.raises(CallFailed, match="UNAVAILABLE"):
+            await client.is_ready()

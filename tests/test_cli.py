@@ -1,0 +1,110 @@
+"""``dialog-service`` as a person meets it: what it prints, where, and its exit codes."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from echo_server import running
+
+from dialog_service.serving.settings import Settings
+
+PROGRAM = str(Path(sys.executable).with_name("dialog-service"))
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (PROGRAM, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "100", **environment},
+    )
+
+
+async def asked(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """What a command prints that talks to a running service."""
+    async with running(**settings) as service:
+        target = ("--target", service.addresses.grpc)
+        return await asyncio.to_thread(run, *arguments, *target)
+
+
+async def test_ask_prints_numbered_replies_cache_status_and_diversity():
+    done = await asked("ask", "how are [you]?", "-n", "3", "--seed", "7")
+    *replies, summary = done.stdout.splitlines()
+    assert [line.split()[0] for line in replies] == ["1", "2", "3"]
+    assert all(re.fullmatch(r"\d\s+how are \[you\]\? / \d+\s*", line) for line in replies)
+    for part in ("3 replies", "cache bypass", "Dist-1 0.", "Dist-2 0.", "seed 7", " ms"):
+        assert part in summary
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_ask_names_what_is_wrong_in_one_line():
+    done = await asked("ask", "", "-n", "99")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "turns[0].text" in done.stderr
+    assert "reply_count" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("ask", "hello"), ("models",), ("health",)])
+def test_without_a_service_one_line_says_how_to_start_one(command: tuple[str, ...]):
+    done = run(*command, "--target", "127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    line = "no service at 127.0.0.1:1; start one with: dialog-service serve"
+    assert done.stderr == f"dialog-service: {line}\n"
+
+
+async def test_health_is_an_exit_code():
+    done = await asked("health")
+    assert (done.returncode, done.stdout) == (0, "ready\n")
+    async with running() as service:
+        await service.server.drain(delay_seconds=0)
+        done = await asyncio.to_thread(run, "health", "--target", service.addresses.grpc)
+    assert (done.returncode, done.stdout) == (1, "not ready\n")
+
+
+async def test_models_are_listed_with_the_default_marked():
+    done = await asked("models")
+    [line] = [line for line in done.stdout.splitlines() if "versions" in line]
+    assert line.split() == ["*", "models/echo/versions/1", "echo", "none", "nothing", "1000"]
+
+
+def test_serve_help_shows_every_setting_with_its_default():
+    done = run("serve", "--help")
+    shown = " ".join(done.stdout.split())
+    for name, field in Settings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in shown
+        assert field.default is None or f"[default: {field.default}]" in shown, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (("--max-wait-seconds", "soon"), {}, "--max-wait-seconds"),
+        ((), {"DIALOG_MAX_WAIT": "1"}, "DIALOG_MAX_WAIT_SECONDS?"),
+        ((), {"DIALOG_TLS_CERT": "x"}, "does not offer"),
+        (("--model", "/absent"), {}, "/absent"),
+        (("--models", "/absent"), {}, "/absent"),
+        (("--settings-file", "/absent"), {}, "/absent"),
+        (("--model", "TINY", "--device", "abacus"), {}, "abacus"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_one_line(
+    arguments: tuple[str, ...], environment: dict[str, str], said: str, tiny_checkpoint: Path
+):
+    arguments = tuple(str(tiny_checkpoint) if a == "TINY" else a for a in arguments)
+    ports = ("--grpc-address", "127.0.0.1:0", "--metrics-address", "off", "--redis-url", "off")
+    done = run("serve", *ports, *arguments, **environment)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("dialog-service: ")
+    assert said in done.stderr
+
+
+def test_commands_that_only_ask_do_not_load_torch():
+    code = "import sys, dialog_service.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run((sys.executable, "-c", code)).returncode == 0

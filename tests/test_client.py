@@ -1,0 +1,140 @@
+"""The Python clients against a real server, and against one that fails as it is told."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from echo_server import running
+
+from dialog_service.client import AsyncDialogClient, CallFailed, DialogClient
+from dialog_service.v1 import dialog_pb2 as pb
+from dialog_service.v1 import dialog_pb2_grpc
+
+
+class Moody(dialog_pb2_grpc.DialogServiceServicer):
+    """Ends its first calls as it is told, and answers those after."""
+
+    def __init__(self, *moods: grpc.StatusCode) -> None:
+        self.moods = list(moods)
+        self.times: list[float] = []
+
+    async def ListModels(self, request, context):
+        self.times.append(time.monotonic())
+        if self.moods:
+            await context.abort(self.moods.pop(0), "not now")
+        return pb.ListModelsResponse()
+
+    async def GetModel(self, request, context):
+        await asyncio.sleep(30)
+
+
+@contextlib.asynccontextmanager
+async def moody(servicer: Moody) -> AsyncIterator[str]:
+    server = grpc.aio.server()
+    dialog_pb2_grpc.add_DialogServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
+
+
+async def test_the_async_client_does_all_that_the_service_offers():
+    async with running() as service, AsyncDialogClient(service.addresses.grpc) as client:
+        assert await client.is_ready()
+        response = await client.ask("hello", reply_count=3, seed=4, model="models/echo")
+        assert [reply.text[:8] for reply in response.replies] == ["hello / "] * 3
+        assert response.seed == 4
+        assert (await client.list_models()).models[0].name == "models/echo"
+        assert (await client.get_model("models/echo")).model.is_default
+        assert (await client.get_diversity()).windows
+
+
+async def test_the_blocking_client_does_the_same():
+    def talk(target: str) -> pb.GenerateRepliesResponse:
+        with DialogClient(target) as client:
+            assert client.is_ready()
+            assert client.list_models().models[0].name == "models/echo"
+            assert client.get_model().model.is_default
+            response = client.ask("hello", reply_count=3, seed=4, model="models/echo")
+            assert client.get_diversity().windows
+            return response
+
+    async with running() as service:
+        response = await asyncio.to_thread(talk, service.addresses.grpc)
+        again = await service.ask("hello", reply_count=3, sampling=pb.Sampling(seed=4))
+    assert list(response.replies) == list(again.replies)
+
+
+async def test_a_failed_call_says_why():
+    async with running() as service, AsyncDialogClient(service.addresses.grpc) as client:
+        with pytest.raises(CallFailed) as failed:
+            await client.ask("", reply_count=0)
+        with pytest.raises(CallFailed) as blocked:
+            await asyncio.to_thread(DialogClient(service.addresses.grpc).ask, "", reply_count=0)
+    for failure in (failed.value, blocked.value):
+        assert failure.status == "INVALID_ARGUMENT"
+        assert [v.field for v in failure.violations] == ["turns[0].text", "reply_count"]
+        assert len(failure.request_id) == 32
+        assert failure.target == service.addresses.grpc
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_unavailable_is_tried_again_with_growing_pauses(is_async: bool):
+    servicer = Moody(*[grpc.StatusCode.UNAVAILABLE] * 3)
+    async with moody(servicer) as target:
+        if is_async:
+            async with AsyncDialogClient(target) as client:
+                await client.list_models()
+        else:
+            await asyncio.to_thread(DialogClient(target).list_models)
+    first, second, third, fourth = servicer.times
+    assert 0.05 < second - first < 0.3
+    assert third - second < fourth - third
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    ],
+)
+async def test_no_other_status_is_tried_again(code: grpc.StatusCode):
+    servicer = Moody(code)
+    async with moody(servicer) as target, AsyncDialogClient(target) as client:
+        with pytest.raises(CallFailed, match=code.name):
+            await client.list_models()
+    assert len(servicer.times) == 1
+
+
+async def test_a_server_that_stays_unavailable_is_given_up():
+    servicer = Moody(*[grpc.StatusCode.UNAVAILABLE] * 99)
+    async with moody(servicer) as target, AsyncDialogClient(target) as client:
+        with pytest.raises(CallFailed, match="UNAVAILABLE: not now"):
+            await client.list_models()
+    assert len(servicer.times) == 5
+
+
+@pytest.mark.parametrize("method", ["get_model", "list_models"])
+async def test_every_call_has_a_deadline_retries_included(method: str):
+    servicer = Moody(*[grpc.StatusCode.UNAVAILABLE] * 99)
+    async with moody(servicer) as target, AsyncDialogClient(target, timeout_seconds=0.3) as client:
+        started = time.monotonic()
+        with pytest.raises(CallFailed):
+            await getattr(client, method)()
+    assert time.monotonic() - started < 1
+
+
+async def test_nobody_there():
+    async with AsyncDialogClient("127.0.0.1:1", timeout_seconds=5) as client:
+        with pytest.raises(CallFailed) as failed:
+            await client.ask("hello")
+    assert failed.value.status == "UNAVAILABLE"
+    assert failed.value.request_id == ""

@@ -9,7 +9,7 @@ The tree::
     │   ├── Overloaded          RESOURCE_EXHAUSTED  says when to try again
     │   ├── DeadlinePassed      DEADLINE_EXCEEDED   the work was dropped
     │   ├── NotReady            UNAVAILABLE         loading or draining; says when to try again
-    │   ├── NotSupported        UNIMPLEMENTED       a part of the API that this server does not offer
+    │   ├── NotSupported        UNIMPLEMENTED       a part of the API this server does not offer
     │   └── GenerationFailed    INTERNAL            the cause goes to the log alone
     └── UserError               ends a program with one line on stderr and exit code 2
         ├── ConfigError         a setting, flag or configuration value

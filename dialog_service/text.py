@@ -8,6 +8,8 @@ vocabularies or of corpora's markup.
 import re
 import unicodedata
 
+from dialog_service.proper_nouns import PHRASES, WORDS
+
 _QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "`": "'", "\u00b4": "'",
                          "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-",
                          "\u2212": "-", "\u2026": "..."})  # fmt: skip
@@ -16,14 +18,50 @@ _WORD = re.compile(
     r"\w+?(?=n't\b)|n't\b|'(?:s|m|d|ll|re|ve)\b|o'clock\b"
     r"|(?:[a-z]\.){2,}|\d+(?:[.,:]\d+)*|\w+(?:-\w+)*|\.{2,}|[^\w\s]"
 )
-_CLITIC = re.compile(r" (n't|'(?:s|m|d|ll|re|ve))\b")
-_CLOSING = re.compile(r" ((?:[.,!?;:%)\]}]|\.{2,})+)(?= |$)")
-_OPENING = re.compile(r"([(\[{$#]) ")
-_QUOTED = re.compile(r'" ([^"]*?) "')
-_SENTENCE_START = re.compile(r"(^|[.!?]\s+|[.!?]\"\s+|^\")([a-z])")
-_PRONOUN = re.compile(r"\bi\b(?!\.e)")
-_PROPER = {word.lower(): word for word in ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "January", "February", "April", "June", "July", "August", "September", "October", "November", "December", "Mr", "Mrs", "Ms", "Dr", "TV", "OK", "CD", "DVD", "ID", "ATM", "English", "Chinese", "French", "German", "Italian", "Japanese", "American", "British", "Spanish", "Russian", "Canadian", "China", "America", "England", "France", "Germany", "Italy", "Japan", "Canada", "Australia", "Europe", "Beijing", "Shanghai", "London", "Paris", "Tokyo", "Boston", "Chicago", "Texas", "California", "Christmas", "Easter", "Internet"]}  # fmt: skip
-_PROPER_PATTERN = re.compile(rf"\b(?:{'|'.join(_PROPER)})\b")
+# Spacing: what of a sequence of words and marks belongs together, applied in this order.
+_JOINS = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r" (n't|'(?:s|m|d|ll|re|ve))\b", r"\1"),  # do n't
+        (r"\b(c|d|o|y|ma) ' (?=[a-z])", r"\1'"),  # c'mon, ma'am
+        (r"\b([ap]) \. m(?: \.|\b)", r"\1.m."),
+        (r"(?<=\b[b-hj-z]) \. (?=[b-hj-z]\b)", "."),  # u.s.
+        (r"\.(?: \.){2,}", "..."),
+        (r"' '", '"'),
+        (r"\u3002", "."),
+        (r"([,.;:])(?: \1)+", r"\1"),
+        (r"\.{2,}", "..."),
+        (r'" ([^"]+) "', r'"\1"'),
+        (r"(?<!\S)' (.+?) '(?!\S)", r"'\1'"),
+        (r"(?<=s) '(?= )", "'"),  # the boys' room
+        (r"(?:^|(?<= ))[\"'](?: |$)", ""),  # a quotation mark alone
+        (r" ([.,!?;:%)\]}]|\.\.\.)(?=[ \"')\]}]|$)", r"\1"),
+        (r"([(\[{$£€¥#]) ", r"\1"),
+        (r"-(?: -)+", "-"),
+        (r"(?<=\d) - (?=\d|[a-z]{2})", "-"),  # 24-hour
+        (r"(?<=\d): (?=\d\d)", ":"),
+        (r"(?<=\w) / (?=\w)", "/"),
+        (r"(?<=\d) (st|nd|rd|th|s)\b", r"\1"),
+        (r"^[,;: ]+(?=\S)", ""),
+    )
+)
+_PROPER = {name.lower(): name for name in (*PHRASES, *WORDS.split())}
+_LOWER_ABBREVIATIONS = {"a.m", "p.m", "e.g", "i.e"}
+# Capitals, applied in this order, to the last group.
+_CAPITALS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\b([a-z](?:\.[a-z])+\b)",
+        r"\b((?:[a-z]-)+[a-z])\b",  # spelt out
+        rf"\b({'|'.join(map(re.escape, _PROPER))})\b",
+        r"\b(?:Mr|Mrs|Ms|Dr)\.? ([a-z])",
+        r"^\W*([a-z])",
+        # After the end of a sentence, which neither "..." nor "a.m." is.
+        r"(?:[!?][)\]]*|(?<!\.\.)(?<!\.\w)\.[\"')\]]*) [\"'(\[]*([a-z])",
+        r", \"([a-z])",
+        r"(?<![\w-])(i)(?!\.e|[\w-])",
+    )
+)
 
 
 def normalise(text: str) -> str:
@@ -44,13 +82,19 @@ def split_words(text: str) -> list[str]:
 
 
 def detokenise(text: str) -> str:
-    """Model text as a person would type it: spacing, capitals at sentence starts, "I"."""
-    joined = _CLITIC.sub(r"\1", text)
-    joined = _QUOTED.sub(r'"\1"', joined)
-    joined = _OPENING.sub(r"\1", _CLOSING.sub(r"\1", joined))
-    named = _PROPER_PATTERN.sub(lambda match: _PROPER[match.group()], joined)
-    capital = _SENTENCE_START.sub(lambda match: match[1] + match[2].upper(), named)
-    return _PRONOUN.sub("I", capital).strip()
+    """Model text as a person would type it: spacing, quotes, capitals at starts and of names."""
+    for pattern, replacement in _JOINS:
+        text = pattern.sub(replacement, text)
+    for pattern in _CAPITALS:
+        text = pattern.sub(_with_capitals, text)
+    return text.strip()
+
+
+def _with_capitals(match: re.Match[str]) -> str:
+    """The match with its group as it is written."""
+    found = match[1]
+    written = found if found in _LOWER_ABBREVIATIONS else _PROPER.get(found, found.upper())
+    return match[0][: match.start(1) - match.start()] + written
 
 
 def _visible(character: str) -> str:

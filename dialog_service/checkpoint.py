@@ -106,15 +106,31 @@ def save_checkpoint(
         (aside / WEIGHTS).write_bytes(safetensors.save(_stored_weights(checkpoint.model, dtype)))
 
 
+def checkpoint_directory(directory: Path) -> Path:
+    """The directory itself or, where it is the folder of a training run, its best checkpoint.
+
+    Raises:
+        CheckpointError: there is no such directory.
+    """
+    best = directory / BEST
+    for place in (directory, best):
+        _put_back(place)
+    if not os.path.isdir(directory):  # unlike Path's, it says no where looking is forbidden
+        raise CheckpointError(f"{directory}: no such checkpoint directory")
+    is_run = os.path.isdir(best) and not os.path.lexists(directory / CONFIG)
+    return best if is_run else directory
+
+
 def load_checkpoint(directory: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU in float32, in evaluation mode, everything cross-checked.
+
+    Args:
+        directory: a checkpoint, or the folder of a training run, of which the best is read.
 
     Raises:
         CheckpointError: names the file and what does not fit.
     """
-    _put_back(directory)
-    if not os.path.isdir(directory):  # unlike Path's, it says no where looking is forbidden
-        raise CheckpointError(f"{directory}: no such checkpoint directory")
+    directory = checkpoint_directory(directory)
     config = _read(directory / CONFIG, CheckpointConfig)
     meta = _read(directory / META, CheckpointMeta)
     vocabulary = Vocabulary.load(directory / VOCABULARY)

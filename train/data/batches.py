@@ -122,6 +122,10 @@ class EpochPlan:
 
 
 def in_order(rows: int, batch_size: int) -> Iterator[Tensor]:
-    """Every row once, in order, in even batches of at most ``batch_size``: for validation."""
-    parts = -(-rows // batch_size)
+    """Every row once, in order, in even batches: for validation.
+
+    At most ``batch_size`` rows each, or four where that is less: none of two rows or more is left
+    with a single one, on which a term over the batch is undefined.
+    """
+    parts = -(-rows // max(batch_size, 4))
     yield from torch.arange(rows).tensor_split(parts)

@@ -1,0 +1,47 @@
+"""The learning rate over a run."""
+
+import pytest
+from torch import nn
+
+from train.config import OptimisationConfig
+from train.optimiser import build_optimiser, learning_rate
+from train.presets import PAPER, SMALL
+
+
+def config(**values: object) -> OptimisationConfig:
+    return OptimisationConfig.model_validate({"epochs": 10, "batch_size": 8, **values})
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [
+        (0.0, 1e-5),  # a hundredth of the peak: the first step should not be lost
+        (0.05, 5e-4),
+        (0.1, 1e-3),
+        (0.325, 1e-5 + 0.99e-3 * (1 + 2**-0.5) / 2),  # a quarter of the way down
+        (0.55, 1e-5 + 0.99e-3 / 2),
+        (1.0, 1e-5),
+    ],
+)
+def test_cosine_after_a_warm_up(progress: float, expected: float):
+    made = config(learning_rate=1e-3, final_learning_rate=1e-5, warmup=0.1)
+    assert learning_rate(made, progress) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [(0.0, 1e-3), (1 / 200, 0.98e-3), (0.5, 1e-3 * 0.98**100), (1.0, 1.76e-5)],
+)
+def test_exponential_decay_of_the_paper(progress: float, expected: float):
+    assert learning_rate(PAPER.optimisation, progress) == pytest.approx(expected, rel=1e-3)
+
+
+def test_exponential_decay_stops_at_the_final_rate():
+    made = config(epochs=1000, decay="exponential", warmup=0.0)
+    assert learning_rate(made, 0.9) == 1e-5
+
+
+def test_adam_has_the_configs_values():
+    (group,) = build_optimiser(nn.Linear(2, 2), config(weight_decay=0.1)).param_groups
+    assert (group["lr"], group["weight_decay"], group["betas"]) == (1e-3, 0.1, (0.9, 0.999))
+    assert SMALL.optimisation.weight_decay == 0.0

@@ -180,9 +180,8 @@ class Generator:
         self._model = checkpoint.model.eval().to(self.device)
         self._vocabulary: Vocabulary = checkpoint.vocabulary
         if resolve_precision(precision, self.device) == "bf16":
-            for module in self._model.modules():
-                if isinstance(module, Recurrence):
-                    module.to(torch.bfloat16)
+            for recurrence in (m for m in self._model.modules() if isinstance(m, Recurrence)):
+                recurrence.to(torch.bfloat16)
         config = self._model.config
         self.limits = ModelLimits(
             max_context_tokens=config.max_context_tokens,

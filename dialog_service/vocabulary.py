@@ -28,6 +28,8 @@ class Vocabulary:
             CheckpointError: the bytes are no SentencePiece model, or one with other special ids.
         """
         self.model_proto = model_proto
+        if not model_proto:
+            raise CheckpointError("not a SentencePiece model: it is empty")
         try:
             self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model_proto)
         except RuntimeError as error:
@@ -39,7 +41,11 @@ class Vocabulary:
 
     @classmethod
     def fit(cls, texts: Iterable[str], *, size: int, mode: VocabularyMode) -> "Vocabulary":
-        """Fit on normalised training texts; fewer than ``size`` entries if the text has fewer."""
+        """Fit on normalised training texts; fewer than ``size`` entries if the text has fewer.
+
+        Raises:
+            RuntimeError: there is no text, or more characters in it than ``size`` has room for.
+        """
         written = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
@@ -49,6 +55,7 @@ class Vocabulary:
             hard_vocab_limit=False,
             normalization_rule_name="identity",
             split_by_unicode_script=False,  # keeps clitics whole
+            max_sentence_length=2**20,  # bytes; a longer text would be left out
             character_coverage=0.9999,
             pad_id=PAD,
             unk_id=UNK,

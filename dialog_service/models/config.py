@@ -4,6 +4,7 @@ A variant is a combination of these rows, never a class of its own. Sizes have n
 they are the presets' business; what a paper fixes has.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
@@ -44,6 +45,16 @@ class GaussianPosterior(Config):
     initial_scale: float = Field(default=0.1, gt=0.0, le=1.0)
     min_log_scale: float = -8.0
     max_log_scale: float = 4.0
+
+    @model_validator(mode="after")
+    def _scale_starts_where_it_can_move(self) -> "GaussianPosterior":
+        start = math.log(self.initial_scale)
+        if not self.min_log_scale < start < self.max_log_scale:
+            raise ValueError(
+                f"initial_scale {self.initial_scale} has log {start:.3g}, which is not between "
+                f"min_log_scale {self.min_log_scale} and max_log_scale {self.max_log_scale}"
+            )
+        return self
 
 
 class NoPrior(Config):

@@ -13,9 +13,9 @@ class Dropout(nn.Module):
     """
 
     def __init__(self, rate: float) -> None:
-        """Round the rate to what a byte can say."""
+        """Round the rate to what a byte can say; below one, as some values must stay."""
         super().__init__()
-        self.dropped_levels = round(rate * _LEVELS)
+        self.dropped_levels = min(round(rate * _LEVELS), _LEVELS - 1)
 
     def forward(self, values: Tensor) -> Tensor:
         """The values themselves in evaluation; any shape, any floating type."""

@@ -8,6 +8,7 @@ time, because most of a padded batch of utterances is padding.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,12 +39,17 @@ class Recurrence(nn.Module):
         super().__init__()
         self.hidden_size = hidden_size
         self.lstm = nn.LSTM(input_size, hidden_size, batch_first=True)
-        for bias in (self.lstm.bias_ih_l0, self.lstm.bias_hh_l0):
+        parts = self._parts
+        for bias in (parts.input_bias, parts.hidden_bias):
             nn.init.zeros_(bias)
         # The two biases add up, so one of them alone holds the open gate.
-        nn.init.ones_(self.lstm.bias_ih_l0.data[hidden_size : 2 * hidden_size])
-        for weight in (self.lstm.weight_hh_l0, self.lstm.weight_ih_l0):
+        nn.init.ones_(parts.input_bias.data[hidden_size : 2 * hidden_size])
+        for weight in (parts.hidden_weight, parts.input_weight):
             nn.init.xavier_uniform_(weight)
+
+    @property
+    def _parts(self) -> "_Parts":
+        return _Parts(*self.lstm.all_weights[0])
 
     def sequence(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Hidden states at every real token.
@@ -62,11 +68,13 @@ class Recurrence(nn.Module):
 
     def _over_real_tokens(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         rows, width = inputs.shape[:2]
-        layout = _layout(lengths, width)
+        layout, parts = _layout(lengths, width), self._parts
         real = inputs.reshape(rows * width, -1)[layout.places]  # (N, I)
-        lstm = self.lstm
-        gates = functional.linear(real, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0)
-        hidden = _LstmOverRealTokens.apply(gates, lstm.weight_hh_l0, layout.counts)  # (N, H)
+        bias = parts.input_bias + parts.hidden_bias
+        gates = functional.linear(real, parts.input_weight, bias)
+        hidden: Tensor = _LstmOverRealTokens.apply(  # type: ignore[no-untyped-call]
+            gates, parts.hidden_weight, layout.counts
+        )  # (N, H)
         padded = hidden.new_zeros(rows * width, self.hidden_size)
         return padded.index_copy(0, layout.places, hidden).view(rows, width, -1)
 
@@ -85,13 +93,21 @@ class Recurrence(nn.Module):
         Returns:
             The next hidden and cell, each (B, H) float32.
         """
-        hidden, cell = state
-        lstm = self.lstm
-        gates = product(inputs, lstm.weight_ih_l0, lstm.bias_ih_l0)
-        gates = gates + product(hidden, lstm.weight_hh_l0, lstm.bias_hh_l0)  # (B, 4H)
+        (hidden, cell), parts = state, self._parts
+        gates = product(inputs, parts.input_weight, parts.input_bias)
+        gates = gates + product(hidden, parts.hidden_weight, parts.hidden_bias)  # (B, 4H)
         entry, forget, candidate, exit_ = gates.chunk(4, dim=1)
         cell = forget.sigmoid() * cell + entry.sigmoid() * candidate.tanh()
         return exit_.sigmoid() * cell.tanh(), cell
+
+
+class _Parts(NamedTuple):
+    """An LSTM's parameters in torch's order: (4H, I), (4H, H), (4H,), (4H,)."""
+
+    input_weight: Tensor
+    hidden_weight: Tensor
+    input_bias: Tensor
+    hidden_bias: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +149,7 @@ class _LstmOverRealTokens(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: torch.autograd.function.FunctionCtx,
         gates: Tensor,
         weight: Tensor,
@@ -161,7 +177,7 @@ class _LstmOverRealTokens(torch.autograd.Function):
         return hidden.float()
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor, Tensor, None]:
         active, cells, hidden, narrow = ctx.saved_tensors  # type: ignore[attr-defined]

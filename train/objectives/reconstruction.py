@@ -50,10 +50,13 @@ def blocked_cross_entropy(
     kind = features.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
     if torch.is_grad_enabled():
-        summed: Tensor = _BlockedCrossEntropy.apply(features, weight, bias, targets, dtype)
+        summed: Tensor = _BlockedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            features, weight, bias, targets, dtype
+        )
         return summed
+    features, weight = features.to(dtype), weight.to(dtype)
     blocks = zip(features.split(BLOCK_ROWS), targets.split(BLOCK_ROWS), strict=True)
-    scores = ((_scores(block.to(dtype), weight.to(dtype), bias), ids) for block, ids in blocks)
+    scores = ((_scores(block, weight, bias), ids) for block, ids in blocks)
     nats = [functional.cross_entropy(score, ids, reduction="sum") for score, ids in scores]
     return torch.stack(nats).sum()
 
@@ -66,7 +69,7 @@ class _BlockedCrossEntropy(torch.autograd.Function):
     """Loss and gradient together: grad of the scores is softmax - one-hot."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: torch.autograd.function.FunctionCtx,
         features: Tensor,
         weight: Tensor,
@@ -96,7 +99,7 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         return summed
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         features_grad, weight_grad, bias_grad = ctx.saved_tensors  # type: ignore[attr-defined]

@@ -34,7 +34,7 @@ class Dirac(Distribution):
         """(B, Z) of zeros: the deviation of a point mass."""
         return torch.zeros_like(self.loc)
 
-    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """``sample_shape`` copies of the point, with its gradient."""
         return self.loc.expand(self._extended_shape(torch.Size(sample_shape)))
 

@@ -6,7 +6,7 @@ from torch.distributions import Independent, Normal, register_kl
 from torch.distributions.kl import kl_divergence
 
 
-class DiagonalGaussian(Independent):
+class DiagonalGaussian(Independent[Normal]):
     """N(loc, diag(scale^2)) over the last dimension: batch (B,), event (Z,)."""
 
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
@@ -31,7 +31,7 @@ class DiagonalGaussian(Independent):
         return cls(torch.zeros_like(like), torch.ones_like(like))
 
 
-@register_kl(DiagonalGaussian, DiagonalGaussian)
+@register_kl(DiagonalGaussian, DiagonalGaussian)  # type: ignore[untyped-decorator]
 def _gaussian_gaussian(p: DiagonalGaussian, q: DiagonalGaussian) -> Tensor:
     return kl_divergence(p.base_dist, q.base_dist).sum(-1)  # (B,)
 

@@ -99,12 +99,12 @@ def serve(settings_file: Path | None = None, **flags: Any) -> None:
     Every flag is also an environment variable, DIALOG_ and its name: --max-wait-seconds is
     DIALOG_MAX_WAIT_SECONDS. A flag wins over the environment, the environment over the file.
     """
-    # Brings torch, which the other commands do without.
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = load_settings(given, settings_file)
+    # Bring torch: not before they are needed, and not for the other commands.
     from dialog_service.serving.app import run
     from dialog_service.serving.logs import configure_logging
 
-    given = {name: value for name, value in flags.items() if value is not None}
-    settings = load_settings(given, settings_file)
     configure_logging(settings.log_format, settings.log_level)
     asyncio.run(run(settings, lambda addresses: _say_ready(addresses.grpc, addresses.metrics)))
 

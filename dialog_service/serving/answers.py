@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from dialog_service.generation import Candidate, GenerationRequest
 from dialog_service.serving.batcher import Generated
@@ -11,7 +12,7 @@ from dialog_service.serving.registry import LoadedModel, ServedModel
 from dialog_service.serving.validation import SEED_LIMIT, ReplyQuery
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ask:
     """One query to one model, and its deadline in the event loop's time."""
 
@@ -19,7 +20,7 @@ class Ask:
     query: ReplyQuery
     deadline: float
 
-    @property
+    @cached_property
     def pool_key(self) -> PoolKey:
         """The pool that answers it."""
         loaded = self.model.loaded

@@ -101,7 +101,8 @@ class Server:
         grpc_address = await self._listen(live, pooled)
         if pooled:
             self._closing.push_async_callback(pooled.close)
-        addresses = Addresses(grpc_address, await self._expose_metrics(live))
+        await self._watch(live)
+        addresses = Addresses(grpc_address, self._expose_metrics())
         for model in await asyncio.to_thread(self._load, self._settings):
             self._serve(model)
         self._admission.open()
@@ -167,12 +168,20 @@ class Server:
         self._closing.push_async_callback(server.stop, _FLUSH_SECONDS)
         return f"{settings.grpc_address.rpartition(':')[0]}:{port}"
 
-    async def _expose_metrics(self, live: LiveDiversity) -> str | None:
-        """Keep the gauges of diversity up to date and open /metrics."""
+    async def _watch(self, live: LiveDiversity) -> None:
+        """Keep the gauges of diversity up to date."""
         await live.start()
         self._closing.push_async_callback(live.close)
         showing = asyncio.create_task(self._show_figures(live), name="diversity gauges")
         self._closing.push_async_callback(_cancelled, showing)
+
+    async def _show_figures(self, live: LiveDiversity) -> None:
+        while True:
+            self.metrics.show(live.snapshot())
+            await asyncio.sleep(_FIGURES_SECONDS)
+
+    def _expose_metrics(self) -> str | None:
+        """Open /metrics; its address, or None where it is off."""
         if self._settings.metrics_address == "off":
             return None
         host, _, port = self._settings.metrics_address.rpartition(":")
@@ -187,11 +196,6 @@ class Server:
         self._closing.callback(server.server_close)
         self._closing.push_async_callback(asyncio.to_thread, server.shutdown)
         return f"{host}:{server.server_port}"
-
-    async def _show_figures(self, live: LiveDiversity) -> None:
-        while True:
-            self.metrics.show(live.snapshot())
-            await asyncio.sleep(_FIGURES_SECONDS)
 
     def _serve(self, model: LoadedModel) -> None:
         """Put a model behind a queue of its own."""

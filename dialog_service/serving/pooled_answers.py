@@ -127,7 +127,7 @@ class PooledAnswers:
             generated = await ask.model.batcher.submit_background(request, deadline=deadline)
             found = generated.result.candidates
             await self._pools.add(key, found, Origin.GROWTH, is_complete=not found)
-        except RequestError:
-            _log.info("a pool of candidates could not grow", exc_info=True)
+        except RequestError as error:  # whoever asks next for this pool has it tried again
+            _log.info("a pool of candidates did not grow: %s", error)
         finally:
             del self._growing[key]

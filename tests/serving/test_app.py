@@ -214,6 +214,7 @@ async def ask_until_gone(address: str, ends: list[str]) -> None:
                 ends.append("OK" if len(response.replies) == 2 else "SHORT")
             except grpc.aio.AioRpcError as error:
                 ends.append(error.code().name)
+            await asyncio.sleep(0.005)
 
 
 async def test_sigterm_under_load_loses_no_accepted_request(tiny_checkpoint: Path):

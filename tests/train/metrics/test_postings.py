@@ -46,5 +46,5 @@ def test_token_f1_is_that_of_each_pair():
 
 
 def test_token_f1_by_hand():
-    assert token_f1("a a b".split(), "a b b c".split()) == pytest.approx(2 * 2 / 7)
+    assert token_f1(["a", "a", "b"], ["a", "b", "b", "c"]) == pytest.approx(2 * 2 / 7)
     assert token_f1([], []) == 0

@@ -4,7 +4,14 @@ import pytest
 
 from train.metrics.scoring import METRICS, Case, RowScorer
 
-TEXTS = ("i am here .", "you are there .", "we know it well .", "she may come .", "no .", "so what ?")
+TEXTS = (
+    "i am here .",
+    "you are there .",
+    "we know it well .",
+    "she may come .",
+    "no .",
+    "so what ?",
+)
 
 
 def case(number: int, dialogue: str) -> Case:

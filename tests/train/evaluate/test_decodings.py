@@ -1,0 +1,80 @@
+"""A checkpoint's replies as rows."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dialog_service.errors import ConfigError
+from dialog_service.generation import Generator
+from train.evaluate.decodings import Decoding, GeneratedReplies, decodings, overridden
+from train.evaluate.options import Override
+from train.metrics.scoring import Case
+
+CASES = [
+    Case(dialogue=str(n), context=(text,), responses=("good .",))
+    for n, text in enumerate(("the train is late today .", "a taxi .", "our teacher", "the soup"))
+]
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_checkpoint: Path) -> Generator:
+    return Generator.load(tiny_checkpoint, device="cpu", precision="fp32")
+
+
+def test_a_stochastic_model_is_also_shown_with_greedy_tokens(generator: Generator):
+    asked, drawn, at_mean = decodings(generator, Override(), 3)
+    assert asked.sampling == generator.defaults
+    assert (drawn.sampling.temperature, drawn.sampling.latent_scale, drawn.count) == (0, 1, 3)
+    assert (at_mean.sampling.temperature, at_mean.sampling.latent_scale) == (0, 0)
+    assert at_mean.count == 1
+    assert drawn.are_raw
+
+
+def test_the_same_decoding_is_not_shown_twice(generator: Generator):
+    greedy = Override(temperature=0.0, top_p=1.0)
+    assert [d.name for d in decodings(generator, greedy, 1)] == [
+        "wed_s",
+        "wed_s, z = mean, greedy tokens",
+    ]
+
+
+def test_replies_depend_on_seed_and_place_and_not_on_the_batch(generator: Generator):
+    decoding = decodings(generator, Override(), 3)[0]
+
+    def answered(seed: int, size: int) -> list[tuple[str, ...]]:
+        system = GeneratedReplies(generator, decoding, seed=seed)
+        batches = (CASES[start : start + size] for start in range(0, len(CASES), size))
+        return [replies for batch in batches for replies in system.answer(batch)]
+
+    assert answered(1, 4) == answered(1, 1)
+    assert answered(1, 4) != answered(2, 4)
+    assert all(len(set(replies)) == 3 for replies in answered(1, 4))
+
+
+def test_raw_draws_keep_repeats(generator: Generator):
+    still = replace(generator.defaults, temperature=0.0, latent_scale=0.0)
+    decoding = Decoding(name="still", sampling=still, count=3, are_raw=True)
+    for replies in GeneratedReplies(generator, decoding, seed=0).answer(CASES):
+        assert len(replies) == 3
+        assert len(set(replies)) == 1
+
+
+def test_contexts_with_the_same_text_get_replies_of_their_own(generator: Generator):
+    decoding = decodings(generator, Override(), 1)[0]
+    replies = GeneratedReplies(generator, decoding, seed=0).answer(CASES[:1] * 8)
+    assert len(set(replies)) > 1
+
+
+@pytest.mark.parametrize(
+    ("override", "flag"),
+    [
+        (Override(temperature=float("nan")), "--temperature nan"),
+        (Override(top_p=0.0), "--top-p 0.0"),
+        (Override(top_k=-1), "--top-k -1"),
+        (Override(latent_scale=9.0), "--latent-scale 9.0"),
+    ],
+)
+def test_sampling_out_of_range_is_refused(generator: Generator, override: Override, flag: str):
+    with pytest.raises(ConfigError, match=flag):
+        overridden(generator.defaults, override)

@@ -23,9 +23,11 @@ def launched(device_name: str, precision_name: str) -> Fabric:
     precision = _PRECISIONS[resolve_precision(precision_name, device)]
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
+    _check_count(device, local)
+    is_one_gpu = ranks == 1 and device.type == "cuda"
     fabric = Fabric(
-        accelerator=_accelerator(device, local),
-        devices=[device.index] if ranks == 1 and device.index is not None else local,
+        accelerator=device.type,
+        devices=[device.index or 0] if is_one_gpu else local,
         num_nodes=max(1, ranks // local),
         strategy="ddp" if ranks > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]
@@ -34,17 +36,10 @@ def launched(device_name: str, precision_name: str) -> Fabric:
     return fabric
 
 
-def _accelerator(device: torch.device, processes: int) -> str:
-    """The accelerator of a device.
-
-    Raises:
-        ConfigError: not one that is trained on, or too few for the processes here.
-    """
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {device}: training knows auto, cpu, cuda and cuda:N")
+def _check_count(device: torch.device, processes: int) -> None:
+    """Raise ConfigError where there are fewer GPUs than processes."""
     if device.type == "cuda" and torch.cuda.device_count() < processes:
         raise ConfigError(
             f"{processes} processes need as many GPUs, there are {torch.cuda.device_count()}; "
             "start fewer, or use --device cpu"
         )
-    return device.type

@@ -1,0 +1,32 @@
+"""Device, precision and processes of a run."""
+
+import pytest
+import torch
+
+from dialog_service.errors import ConfigError
+from train import launch
+from train.launch import launched
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+@pytest.mark.parametrize(
+    ("precision", "chosen"), [("fp32", "32-true"), ("bf16", "bf16-mixed")], ids=["fp32", "bf16"]
+)
+def test_device_and_precision_are_as_asked_and_nobody_chatters(
+    device: str, precision: str, chosen: str, capfd: pytest.CaptureFixture[str]
+):
+    fabric = launched(device, precision)
+    assert fabric.device.type == "cpu"
+    assert fabric.strategy.precision.precision == chosen
+    assert (fabric.world_size, fabric.is_global_zero) == (1, True)
+    shown = capfd.readouterr()
+    assert (shown.out, shown.err) == ("", "")
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(launch, "resolve_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match="2 processes need as many GPUs, there are 1; start"):
+        launched("cuda", "fp32")

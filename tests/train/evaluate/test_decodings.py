@@ -60,6 +60,12 @@ def test_raw_draws_keep_repeats(generator: Generator):
         assert len(set(replies)) == 1
 
 
+def test_raw_draws_are_drawn_apart(generator: Generator):
+    decoding = Decoding(name="raw", sampling=generator.defaults, count=8, are_raw=True)
+    [replies] = GeneratedReplies(generator, decoding, seed=0).answer(CASES[:1])
+    assert len(set(replies)) > 1
+
+
 def test_contexts_with_the_same_text_get_replies_of_their_own(generator: Generator):
     decoding = decodings(generator, Override(), 1)[0]
     replies = GeneratedReplies(generator, decoding, seed=0).answer(CASES[:1] * 8)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from dialog_service import checkpoint as module
 from dialog_service.checkpoint import (
+    BEST,
     CONFIG,
     META,
     VOCABULARY,
@@ -71,6 +72,11 @@ def test_round_trip(loaded: Checkpoint, tmp_path: Path) -> None:
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert traces(tmp_path / "new") == []
+
+
+def test_a_run_stands_for_its_best_checkpoint(loaded: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(renamed(loaded, "of the run"), tmp_path / "run" / BEST)
+    assert version(tmp_path / "run") == "of the run"
 
 
 def test_a_tied_weight_is_stored_once(tiny_checkpoint: Path) -> None:
@@ -245,6 +251,7 @@ def test_a_move_that_fails_leaves_the_old_one(
     monkeypatch.setattr(Path, "rename", fails_for_the_new)
     with pytest.raises(CheckpointError, match="No space left on device"):
         save_checkpoint(renamed(loaded, "new"), copy)
+    assert copy.is_dir()  # not only once it is put back
     assert version(copy) == "1"
     assert traces(copy) == []
 

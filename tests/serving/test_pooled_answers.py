@@ -89,9 +89,8 @@ async def test_a_crowd_shares_a_few_batches_and_gets_different_replies(
 ):
     async with running(redis_url=redis_server.url) as service:
         service.model.seconds = 0.05
-        answers = await asyncio.gather(*(service.ask() for _ in range(100)))
-        generated = sum(request.reply_count for request in service.model.finished)
-    assert generated < 500  # as many as without the cache
+        answers = await asyncio.gather(*(service.ask() for _ in range(30)))
+    assert sum(answer.timing.HasField("inference") for answer in answers) <= 6
     assert all(len(texts(answer)) == 5 for answer in answers)
     assert len(set().union(*map(texts, answers))) >= 40
 

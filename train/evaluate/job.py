@@ -1,7 +1,7 @@
 """One pass over the cases: every system answers a batch, every row counts it."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -45,18 +45,30 @@ def run_job(job: Job, directory: Path, console: Console) -> list[Row]:
     try:
         with partial.open("w", encoding="utf-8") as file, _bar(console) as bar:
             task = bar.add_task("answering", total=job.case_count)
-            cases = iter(job.cases)
-            while batch := list(islice(cases, job.batch_size)):
-                answers = [system.answer(batch) for system in job.systems]
-                for scorer, replies in zip(scorers, answers, strict=True):
-                    scorer.add_all(batch, replies)
-                file.writelines(map(replies_line, batch, answers[0]))
+            for batch in _batches(job):
+                file.writelines(_answered(batch, job.systems, scorers))
                 bar.advance(task, len(batch))
         partial.replace(directory / REPLIES)
     except OSError as error:
         raise ConfigError(f"--output {directory}: {error.strerror}") from error
     with console.status("resampling"):
         return [_row(job, *pair) for pair in zip(job.systems, scorers, strict=True)]
+
+
+def _batches(job: Job) -> Iterator[list[Case]]:
+    cases = iter(job.cases)
+    while batch := list(islice(cases, job.batch_size)):
+        yield batch
+
+
+def _answered(
+    batch: Sequence[Case], systems: Sequence[System], scorers: Sequence[RowScorer]
+) -> Iterator[str]:
+    """Count every system's replies to a batch; the lines to write of the first one's."""
+    answers = [system.answer(batch) for system in systems]
+    for scorer, replies in zip(scorers, answers, strict=True):
+        scorer.add_all(batch, replies)
+    return map(replies_line, batch, answers[0])
 
 
 def _row(job: Job, system: System, scorer: RowScorer) -> Row:

@@ -64,10 +64,8 @@ def ask(
         started = time.perf_counter()
         response = client.ask(text, reply_count=replies, seed=seed, model=model)
         milliseconds = 1000 * (time.perf_counter() - started)
-    table = Table.grid(padding=(0, 2))
     for number, reply in enumerate(response.replies, 1):
-        table.add_row(Text(str(number), style="dim"), Text(reply.text))
-    _out.print(table)
+        _out.print(Text.assemble((f"{number:<2}  ", "dim"), reply.text))
     _out.print(Text(f"{_summary(response)} · {milliseconds:.0f} ms", style="dim"))
 
 

@@ -19,7 +19,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (PROGRAM, *arguments),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         env={"PATH": "/usr/bin:/bin", "COLUMNS": "100", **environment},
     )
 

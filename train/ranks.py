@@ -33,15 +33,19 @@ class Ranks:
         return self.fabric.is_global_zero
 
     def gather(self, local: Tensor) -> Tensor:
-        """(B / ranks, Z) of this rank -> (B, Z) of all, gradients flowing back to each rank.
+        """(B / ranks, Z) of this rank -> (B, Z) of all, gradients flowing back to this rank's.
 
-        The gradient of a gather is summed over ranks and data parallelism averages, so a term
-        that every rank computes of all rows has the gradient of that one term.
+        Data parallelism averages gradients over ranks. A term that every rank computes of all
+        rows has on each the gradient through its own ones alone: times the number of ranks, so
+        that the average is the gradient of that one term.
         """
         if self.count == 1:
             return local
-        gathered = self.fabric.all_gather(local, sync_grads=local.requires_grad)
-        return cast(Tensor, gathered).flatten(0, 1)
+        constant = local.detach()
+        parts = self._of_all(constant)
+        # Adds zero, to the last bit, and multiplies the gradient.
+        parts[self.fabric.global_rank] = constant + self.count * (local - constant)
+        return torch.cat(parts)
 
     def largest(self, numbers: Sequence[int]) -> list[int]:
         """The largest of each number over all ranks, so that all act alike."""
@@ -68,9 +72,16 @@ class Ranks:
         mine = random_state(self.fabric.device)
         if self.count == 1:
             return [mine]
-        there = {name: value.to(self.fabric.device) for name, value in mine.items()}
-        gathered = cast(dict[str, Tensor], self.fabric.all_gather(there))
+        gathered = {
+            name: self._of_all(value.to(self.fabric.device)) for name, value in mine.items()
+        }
         return [
             {name: values[rank].cpu() for name, values in gathered.items()}
             for rank in range(self.count)
         ]
+
+    def _of_all(self, local: Tensor) -> list[Tensor]:
+        """A tensor of one shape on every rank, as each rank has it."""
+        parts = [torch.empty_like(local) for _ in range(self.count)]
+        torch.distributed.all_gather(parts, local.contiguous())
+        return parts

@@ -2,14 +2,16 @@
 
 import json
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
 from dialog_service.errors import ConfigError
@@ -68,20 +70,20 @@ class RunLog(AbstractContextManager["RunLog"]):
             ConfigError: it cannot be written.
         """
         self.console = Console(stderr=True, quiet=is_silent, emoji=False)
-        self._start = start
+        self._planned = start.planned_steps
         self._is_silent = is_silent
         self._plain_line_at = -PLAIN_LINE_SECONDS
-        self._progress = Progress(
+        self._progress = _Bar(
             TextColumn("[bold]epoch {task.fields[epoch]}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=self.console,
             disable=not self.console.is_terminal,
         )
         self._task = self._progress.add_task(
-            "", total=start.planned_steps, completed=start.steps, epoch="-", losses=""
+            "", total=start.planned_steps, completed=start.steps, epoch="-", rate=""
         )
         self._folder = folder
         if is_silent:
@@ -89,9 +91,9 @@ class RunLog(AbstractContextManager["RunLog"]):
         try:
             _keep_epochs(folder.log, start.closed_epochs)
             self._lines = folder.log.open("a", encoding="utf-8")
+            self._board = SummaryWriter(str(folder.board), purge_step=start.closed_steps + 1)
         except OSError as error:
             raise self._refusal(error) from error
-        self._board = SummaryWriter(str(folder.board), purge_step=start.closed_steps + 1)
 
     def __enter__(self) -> "RunLog":
         """Start the bar."""
@@ -117,21 +119,19 @@ class RunLog(AbstractContextManager["RunLog"]):
 
     def advance(self, now: Progressed) -> None:
         """Show where the run stands."""
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in now.figures.items())
-        losses += f"  {now.pairs_per_second:,.0f} pairs/s"
-        self._progress.update(self._task, completed=now.step, epoch=now.epoch, losses=losses)
+        figures = _shown(now.figures)
+        rate = f"{now.pairs_per_second:,.0f} pairs/s"
+        self._progress.figures = figures
+        self._progress.update(self._task, completed=now.step, epoch=now.epoch, rate=rate)
         if self.console.is_terminal or time.monotonic() - self._plain_line_at < PLAIN_LINE_SECONDS:
             return
         self._plain_line_at = time.monotonic()
-        self.say(f"epoch {now.epoch}  step {self._share(now.step)}  {losses}  {self._time_left()}")
-
-    def _share(self, step: int) -> str:
-        planned = self._start.planned_steps
-        return f"{step:,} of {planned:,} ({step / planned:.0%})"
+        share = f"step {now.step:,} of {self._planned:,} ({now.step / self._planned:.0%})"
+        self.say(f"epoch {now.epoch}  {share}  {figures}  {rate}{self._time_left()}")
 
     def _time_left(self) -> str:
         seconds = self._progress.tasks[0].time_remaining
-        return "" if seconds is None else f"{timedelta(seconds=int(seconds))} left"
+        return "" if seconds is None else f"  {timedelta(seconds=int(seconds))} left"
 
     def close_epoch(self, report: EpochReport) -> None:
         """Keep and show what an epoch came to.
@@ -146,9 +146,8 @@ class RunLog(AbstractContextManager["RunLog"]):
             self._record("validation", report, figures, more)
         except OSError as error:
             raise self._refusal(error) from error
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         best = " (best)" if report.is_best else ""
-        self.say(f"epoch {report.epoch}/{report.epochs}{best}: {shown}")
+        self.say(f"epoch {report.epoch}/{report.epochs}{best}: {_shown(figures)}")
         for post, replies in report.samples.items():
             self.say(f"    {post}  ->  {'  |  '.join(replies)}")
         if report.validation.is_latent_mute:
@@ -173,6 +172,21 @@ class RunLog(AbstractContextManager["RunLog"]):
 
     def _refusal(self, error: OSError) -> ConfigError:
         return ConfigError(f"{self._folder.log}: cannot write the log: {error.strerror}")
+
+
+class _Bar(Progress):
+    """The bar, and the figures on a line of their own, where no terminal is too narrow for both."""
+
+    figures = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """What is drawn again and again."""
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.figures, style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def _shown(figures: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
 
 def _keep_epochs(path: Path, closed: int) -> None:

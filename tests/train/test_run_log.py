@@ -102,13 +102,15 @@ def test_on_a_terminal_a_bar(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "70")
     with RunLog(folder, replace(START, steps=10)) as log:
         log.advance(now(20))
     shown = capfd.readouterr().err
     assert "━" in shown
     assert "50%" in shown
-    assert "nll 2.500  1,234 pairs/s" in shown
+    assert "epoch 1/4" in shown
+    assert "1,234 pairs/s" in shown
+    assert "nll 2.500" in shown
     assert "step 20 of" not in shown
 
 

@@ -133,7 +133,7 @@ def evaluate(
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
     report.show(Console())
-    console.print(f"written to {options.output}", markup=False, highlight=False)
+    console.print(f"written to {options.output}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_subject(

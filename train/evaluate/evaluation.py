@@ -18,6 +18,7 @@ from train.metrics.null_rows import (
     Human,
     RandomReplies,
     RetrievedReplies,
+    Role,
     System,
 )
 from train.metrics.report import Report, Row, Setting
@@ -30,7 +31,7 @@ def evaluate_checkpoint(subject: CheckpointSubject, options: Options, console: C
         UserError: the checkpoint, the corpus, a sampling value or the output folder.
     """
     # Here, so that a file of replies is judged without torch.
-    from dialog_service.generation import Generator
+    from dialog_service.generation import Generator, resolve_precision
     from train.evaluate.decodings import GeneratedReplies, decodings
 
     generator = Generator.load(
@@ -59,7 +60,10 @@ def evaluate_checkpoint(subject: CheckpointSubject, options: Options, console: C
         batch_size=options.batch_size,
     )
     meta = generator.meta
-    title = f"{meta.variant} {meta.preset}, version {meta.version}, seed {meta.seed}, {meta.commit}"
+    title = (
+        f"{meta.variant} {meta.preset}, version {meta.version}, seed {meta.seed}, {meta.commit}, "
+        f"{generator.device.type} {resolve_precision(subject.precision, generator.device)}"
+    )
     return _report(f"{title}: {subject.source.corpus} test, {subject.split}", found.notes,
                    run_job(job, options.output, console), options.output)  # fmt: skip
 
@@ -72,7 +76,9 @@ def evaluate_file(subject: FileSubject, options: Options, console: Console) -> R
     """
     if subject.path.resolve() == (options.output / REPLIES).resolve():
         raise ConfigError(f"--output {options.output}: would overwrite {subject.path}")
-    file = RepliesFile.scan(subject.path, lambda line: console.print(line, markup=False))
+    file = RepliesFile.scan(
+        subject.path, lambda line: console.print(line, markup=False, soft_wrap=True)
+    )
     count = options.reply_count or file.most_replies
     training: tuple[Pair, ...] = ()
     origin, notes = "none", ["random and BM25 rows need --corpus and --data-dir"]
@@ -119,7 +125,7 @@ def _report(title: str, notes: Sequence[str], rows: Sequence[Row], directory: Pa
     short = [
         f"{row.name}: {row.contexts_short_of_replies:,} contexts with fewer replies than asked for"
         for row in rows
-        if row.contexts_short_of_replies
+        if row.contexts_short_of_replies and row.role is not Role.HUMAN
     ]
     report = Report(subject=title, notes=(*notes, *short), rows=tuple(rows))
     try:

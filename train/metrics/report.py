@@ -3,6 +3,7 @@
 Written as JSON, as Markdown and onto the terminal. Knows nothing of how figures come about.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import sacrebleu
@@ -14,6 +15,9 @@ from train.metrics.intervals import RESAMPLES, Estimate
 from train.metrics.null_rows import Role
 from train.metrics.scoring import METRICS, Metric
 from train.metrics.variety import GROUPS
+
+_INTERVALS = "± half the 95% interval over dialogues; its ends are in report.json"
+_PRINTED_COLUMNS = 6
 
 
 class Document(BaseModel):
@@ -67,8 +71,10 @@ class Report(Document):
 
     def write(self, directory: Path) -> None:
         """Write ``report.json`` and ``table.md`` into an existing directory."""
-        (directory / "report.json").write_text(self.model_dump_json(indent=2) + "\n")
-        (directory / "table.md").write_text(self.markdown())
+        (directory / "report.json").write_text(
+            self.model_dump_json(indent=2) + "\n", encoding="utf-8"
+        )
+        (directory / "table.md").write_text(self.markdown(), encoding="utf-8")
 
     def markdown(self) -> str:
         """The table with its intervals, then notes and signatures."""
@@ -81,28 +87,34 @@ class Report(Document):
             name = f"**{row.name}**" if row.role is Role.SYSTEM else row.name
             cells = [_cell(row.figures.get(m.key), m.decimals, " {}") for m in metrics]
             lines.append(f"| {name} | {' | '.join(cells)} |")
-        lines += ["", *(f"- {note}" for note in self.notes)]
+        lines += ["", *(f"- {note}" for note in (_INTERVALS, *self.notes))]
         lines += [f"- {row.name}: `{row.signature}`" for row in self.rows]
         return "\n".join(lines) + "\n"
 
     def show(self, console: Console) -> None:
-        """Print the table, each figure above its interval, then notes and signatures."""
-        table = Table(title=self.subject, title_justify="left")
-        table.add_column("")
-        for metric in self._metrics():
-            table.add_column(metric.title, justify="right")
-        for row in self.rows:
-            cells = [
-                _cell(row.figures.get(metric.key), metric.decimals, "\n[dim]{}[/dim]")
-                for metric in self._metrics()
-            ]
-            table.add_row(row.name, *cells, style="bold" if row.role is Role.SYSTEM else None)
-        console.print(table)
-        for note in self.notes:
+        """Print the table in parts that fit a terminal, then notes and signatures."""
+        metrics = self._metrics()
+        for start in range(0, len(metrics), _PRINTED_COLUMNS):
+            console.print(self._table(metrics[start : start + _PRINTED_COLUMNS]))
+        for note in (_INTERVALS, *self.notes):
             console.print(note, markup=False, highlight=False, soft_wrap=True)
         for row in self.rows:
             line = f"{row.name}: {row.signature}"
             console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    def _table(self, metrics: Sequence[Metric]) -> Table:
+        """Some columns, each figure above its interval."""
+        table = Table(title=self.subject, title_justify="left")
+        table.add_column("")
+        for metric in metrics:
+            table.add_column(metric.title, justify="right", no_wrap=True)
+        for row in self.rows:
+            cells = [
+                _cell(row.figures.get(metric.key), metric.decimals, "\n[dim]{}[/dim]")
+                for metric in metrics
+            ]
+            table.add_row(row.name, *cells, style="bold" if row.role is Role.SYSTEM else None)
+        return table
 
     def _metrics(self) -> list[Metric]:
         present = {key for row in self.rows for key in row.figures}
@@ -110,10 +122,10 @@ class Report(Document):
 
 
 def _cell(estimate: Estimate | None, decimals: int, interval: str) -> str:
-    """A figure and its interval, which ``interval`` places; a dash where there is none."""
+    """A figure and half its interval's width, which ``interval`` places; a dash for no figure."""
     if estimate is None:
         return "-"
     value = f"{estimate.value:.{decimals}f}"
     if estimate.low is None or estimate.high is None:
         return value
-    return value + interval.format(f"{estimate.low:.{decimals}f}..{estimate.high:.{decimals}f}")
+    return value + interval.format(f"±{(estimate.high - estimate.low) / 2:.{decimals}f}")

@@ -82,7 +82,7 @@ def test_a_corpus_lends_its_training_pairs_to_a_file(tmp_path: Path):
     assert done.exit_code == 0, done.output
     names = ["mine.jsonl", "human", "echo of the post", "random training replies"]
     assert list(rows(tmp_path / "out")) == names
-    assert f"{path}:2: not scored: " in done.output.replace("\n", "")
+    assert f"{path}:2: not scored: Invalid JSON" in done.output
     assert "2 lines scored, 1 could not be: 2" in done.output
 
 

@@ -23,6 +23,7 @@ class Admission:
         """Closed: loading."""
         self.phase = Phase.LOADING
         self._under_way = 0
+        self._refused = 0
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
@@ -42,6 +43,7 @@ class Admission:
             NotReady: the server is loading or draining.
         """
         if self.phase is not Phase.OPEN:
+            self._refused += 1
             raise NotReady(f"the server is {self.phase.value}", retry_after_seconds=1.0)
         self._under_way += 1
         self._is_idle.clear()
@@ -60,3 +62,12 @@ class Admission:
         except TimeoutError:
             return False
         return True
+
+    async def wait_until_quiet(self, quiet_seconds: float, *, timeout_seconds: float) -> None:
+        """Go on refusing until nobody has come for a while, or the time is up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                seen = -1
+                while seen != self._refused:
+                    seen = self._refused
+                    await asyncio.sleep(quiet_seconds)

@@ -36,6 +36,8 @@ from dialog_service.serving.settings import Settings
 from dialog_service.v1 import dialog_pb2_grpc
 
 _FIGURES_SECONDS = 1.0  # between two updates of the diversity gauges
+_QUIET_SECONDS = 0.25  # without a call before gRPC is shut down,
+_LINGER_SECONDS = 3.0  # unless they do not cease for so long
 _FLUSH_SECONDS = 0.5  # for the last bytes of answers that are ready when the server stops
 _log = logging.getLogger(__name__)
 
@@ -87,6 +89,9 @@ class Server:
         self._admission.close()
         if not await self._admission.wait_until_idle(self._settings.drain_grace_seconds):
             _log.warning("requests were cut off: drain_grace_seconds have passed")
+        # A call that arrives while gRPC itself shuts down ends with CANCELLED, which says nothing
+        # of trying elsewhere: so let those who still come hear UNAVAILABLE first.
+        await self._admission.wait_until_quiet(_QUIET_SECONDS, timeout_seconds=_LINGER_SECONDS)
 
     async def close(self) -> None:
         """Stop everything, what is under way too; may be called twice."""

@@ -40,3 +40,25 @@ async def test_a_request_that_failed_has_ended():
     with pytest.raises(ZeroDivisionError), admission.request():
         raise ZeroDivisionError
     assert await admission.wait_until_idle(0.01)
+
+
+async def test_those_who_still_come_are_refused_until_they_cease():
+    admission = Admission()
+    admission.close()
+    waiting = asyncio.create_task(admission.wait_until_quiet(0.1, timeout_seconds=30))
+    for _ in range(20):
+        with pytest.raises(NotReady), admission.request():
+            pass
+        await asyncio.sleep(0.01)
+    assert not waiting.done()
+    await waiting
+
+
+async def test_those_who_never_cease_are_not_waited_for():
+    admission = Admission()
+    admission.close()
+    waiting = asyncio.create_task(admission.wait_until_quiet(0.01, timeout_seconds=0.1))
+    while not waiting.done():
+        with pytest.raises(NotReady), admission.request():
+            pass
+        await asyncio.sleep(0)

@@ -95,9 +95,9 @@ def pick(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
 
 def _heated(scores: Tensor, rule: TokenRule) -> Tensor:
     """(B, V) float32 probabilities at the rows' temperatures."""
-    # A temperature near zero would overflow the division; the best word's score is the pivot.
+    # With the best word's score at zero, a temperature near zero sends only the others to -inf.
     centred = scores - scores.amax(dim=1, keepdim=True)
-    return (centred / rule.temperature.clamp(min=1e-3)[:, None]).softmax(dim=1)
+    return (centred / rule.temperature[:, None]).softmax(dim=1)
 
 
 def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:

@@ -202,7 +202,8 @@ def test_temperature_zero_top_k_one_and_a_tiny_nucleus_are_greedy() -> None:
         rule(50, temperature=0.0, top_k=9, top_p=0.5),
         rule(50, temperature=5.0, top_k=1),
         rule(50, top_p=1e-9),
-        rule(50, temperature=1e-9),
+        rule(50, temperature=1e-3),
+        rule(50, temperature=1e-44),
     ):
         assert torch.equal(pick(scores, asked, u), best)
 

@@ -1,0 +1,395 @@
+"""The generator's promises: what is said, in which order, with what randomness, and how it ends."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dialog_service.checkpoint import Checkpoint, load_checkpoint
+from dialog_service.errors import ConfigError
+from dialog_service.generation import (
+    FinishReason,
+    GenerationRequest,
+    GenerationResult,
+    Generator,
+    ModelLimits,
+    SamplingParameters,
+    context_ids,
+    resolve_device,
+    resolve_precision,
+)
+from dialog_service.models.config import DiracPosterior, ModelConfig
+from dialog_service.models.recurrence import Recurrence
+from dialog_service.models.search import normals
+from dialog_service.models.seq2seq import build_model
+from dialog_service.text import detokenise, normalise
+from dialog_service.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+
+POST = "The soup is cold."
+WARM = SamplingParameters(temperature=1.0, max_tokens=12)
+COLD = replace(WARM, temperature=0.0)
+
+
+@pytest.fixture
+def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
+    return load_checkpoint(tiny_checkpoint)
+
+
+@pytest.fixture
+def deterministic(checkpoint: Checkpoint) -> Checkpoint:
+    """The same sizes with a point for a posterior, as DED has."""
+    torch.manual_seed(5)
+    config = checkpoint.model.config
+    posterior = DiracPosterior(latent_dim=config.latent_dim)
+    model = build_model(config.model_copy(update={"posterior": posterior}))
+    return replace(checkpoint, model=model.eval())
+
+
+def generator(checkpoint: Checkpoint) -> Generator:
+    return Generator(checkpoint, device="cpu", precision="fp32")
+
+
+def request(
+    count: int = 5, sampling: SamplingParameters = WARM, seed: int = 1
+) -> GenerationRequest:
+    return GenerationRequest(turns=(POST,), reply_count=count, sampling=sampling, seed=seed)
+
+
+def reply(checkpoint: Checkpoint, asked: GenerationRequest) -> GenerationResult:
+    (result,) = generator(checkpoint).generate([asked])
+    assert result is not None
+    return result
+
+
+def texts(result: GenerationResult) -> list[str]:
+    return [candidate.text for candidate in result.candidates]
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The ids of every draw, as they are given to the vocabulary."""
+    seen: list[list[int]] = []
+    decode = Vocabulary.decode
+
+    def noted(self: Vocabulary, ids: Sequence[int]) -> str:
+        seen.append(list(ids))
+        return decode(self, ids)
+
+    monkeypatch.setattr(Vocabulary, "decode", noted)
+    return seen
+
+
+def push(checkpoint: Checkpoint, scores: dict[int, float]) -> None:
+    """Add to the scores of words, whatever the context."""
+    with torch.no_grad():
+        for word, score in scores.items():
+            checkpoint.model.decoder.output.bias[word] += score
+
+
+def test_replies_are_different_texts_in_the_order_drawn(
+    checkpoint: Checkpoint, said: list[list[int]]
+) -> None:
+    result = reply(checkpoint, request(20))
+    drawn = [detokenise(checkpoint.vocabulary.decode(ids)) for ids in list(said)]
+    assert len(result.candidates) == 20
+    assert texts(result) == list(dict.fromkeys(text for text in drawn if text))[:20]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fewer_are_the_first_of_more_where_many_repeat(checkpoint: Checkpoint, seed: int) -> None:
+    often = replace(WARM, temperature=0.7, max_tokens=1)
+    most = reply(checkpoint, request(12, often, seed))
+    assert most.draws > 12  # some were drawn again
+    for count in (1, 2, 5, 11):
+        fewer = reply(checkpoint, request(count, often, seed))
+        assert fewer.candidates == most.candidates[:count]
+
+
+@pytest.mark.parametrize("banned", [PAD, UNK, BOS])
+def test_what_is_no_word_is_never_said(
+    banned: int, checkpoint: Checkpoint, said: list[list[int]]
+) -> None:
+    push(checkpoint, {banned: 100.0})
+    for sampling in (WARM, COLD, replace(WARM, top_k=3), replace(WARM, top_p=0.9)):
+        assert reply(checkpoint, request(sampling=sampling)).candidates
+    assert said
+    assert not any(word in ids for ids in said for word in (PAD, UNK, BOS, EOS))
+
+
+@pytest.mark.parametrize("sampling", [WARM, COLD], ids=["sampled", "greedy"])
+def test_a_reply_says_something_before_it_ends(
+    sampling: SamplingParameters, checkpoint: Checkpoint
+) -> None:
+    push(checkpoint, {EOS: 100.0})
+    result = reply(checkpoint, request(sampling=sampling))
+    assert all(c.token_count == 1 for c in result.candidates)
+    assert all(c.finish_reason is FinishReason.END for c in result.candidates)
+
+
+@pytest.mark.parametrize("limit", [1, 4, 12])
+def test_a_reply_stops_at_the_limit_of_tokens(limit: int, checkpoint: Checkpoint) -> None:
+    push(checkpoint, {EOS: -100.0})
+    result = reply(checkpoint, request(sampling=replace(WARM, max_tokens=limit)))
+    assert {c.token_count for c in result.candidates} == {limit}
+    assert {c.finish_reason for c in result.candidates} == {FinishReason.LENGTH}
+
+
+def test_requests_of_different_limits_share_a_batch(checkpoint: Checkpoint) -> None:
+    push(checkpoint, {EOS: -100.0})
+    requests = [request(2, replace(WARM, max_tokens=limit), limit) for limit in (7, 1, 3)]
+    results = generator(checkpoint).generate(requests)
+    assert [r and {c.token_count for c in r.candidates} for r in results] == [{7}, {1}, {3}]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        replace(WARM, latent_scale=0.0),
+        WARM,
+        replace(WARM, temperature=0.6, top_p=0.8, latent_scale=1.7),
+        replace(COLD, max_tokens=3),
+    ],
+    ids=["mean code", "drawn code", "narrow", "cut short"],
+)
+def test_log_probabilities_are_those_of_teacher_forcing(
+    sampling: SamplingParameters, checkpoint: Checkpoint, said: list[list[int]]
+) -> None:
+    push(checkpoint, {EOS: 2.0})
+    result = reply(checkpoint, request(8, sampling, seed=3))
+    drawn = dict(reversed([(spoken(checkpoint, ids), (n, ids)) for n, ids in enumerate([*said])]))
+    for candidate in result.candidates:
+        number, ids = drawn[candidate.text]
+        ended = candidate.finish_reason is FinishReason.END
+        z = code(checkpoint, sampling, seed=3, draw=number)
+        wanted = log_prob_nats(checkpoint, z, [*ids, EOS] if ended else ids)
+        assert candidate.log_prob_nats == pytest.approx(wanted, abs=2e-4)
+        assert candidate.token_count == len(ids)
+
+
+def spoken(checkpoint: Checkpoint, ids: list[int]) -> str:
+    return detokenise(checkpoint.vocabulary.decode(ids))
+
+
+def code(checkpoint: Checkpoint, sampling: SamplingParameters, *, seed: int, draw: int) -> Tensor:
+    """(1, Z), from the encoder as it is trained."""
+    ids = torch.tensor([checkpoint.vocabulary.encode(normalise(POST))])
+    belief = checkpoint.model.infer(ids, torch.tensor([ids.shape[1]]))
+    noise = normals(torch.tensor([seed]), torch.tensor([draw]), belief.loc.shape[1])
+    return belief.loc + sampling.latent_scale * belief.scale * noise
+
+
+@torch.no_grad()
+def log_prob_nats(checkpoint: Checkpoint, z: Tensor, ids: list[int]) -> float:
+    """ln p of ids given a code under teacher forcing, among the words that may be said."""
+    decoder = checkpoint.model.decoder
+    inputs = torch.tensor([[BOS, *ids[:-1]]])
+    scores = decoder.logits(decoder.features(inputs, torch.tensor([len(ids)]), z))[0]  # (T, V)
+    scores[:, [PAD, UNK, BOS]] = -torch.inf
+    scores[0, EOS] = -torch.inf
+    return float(scores.log_softmax(1).gather(1, torch.tensor(ids)[:, None]).sum())
+
+
+def test_top_k_one_and_no_temperature_are_the_same(checkpoint: Checkpoint) -> None:
+    greedy = reply(checkpoint, request(6, COLD))
+    assert len(greedy.candidates) > 1  # the code is still drawn
+    assert reply(checkpoint, request(6, replace(WARM, top_k=1))) == greedy
+
+
+@pytest.mark.parametrize("sampling", [COLD, replace(WARM, top_k=1)], ids=["cold", "top_k 1"])
+def test_what_can_say_one_thing_only_draws_once(
+    sampling: SamplingParameters, checkpoint: Checkpoint, deterministic: Checkpoint
+) -> None:
+    point = reply(deterministic, request(10, sampling))
+    mean = reply(checkpoint, request(10, replace(sampling, latent_scale=0.0)))
+    for result in (point, mean):
+        assert len(result.candidates) == 1
+        assert result.draws == 1
+
+
+def test_a_deterministic_model_varies_by_its_words(deterministic: Checkpoint) -> None:
+    assert generator(deterministic).is_deterministic
+    assert len(reply(deterministic, request(10)).candidates) == 10
+
+
+def test_no_latent_scale_replies_from_the_mean(checkpoint: Checkpoint) -> None:
+    still = replace(COLD, latent_scale=0.0)
+    first = reply(checkpoint, request(1, still, seed=1))
+    assert reply(checkpoint, request(1, still, seed=2)) == first
+    drawn = {texts(reply(checkpoint, request(1, COLD, seed=s)))[0] for s in range(8)}
+    assert len(drawn) > 1
+
+
+def test_excluded_texts_make_way_for_the_next_ones(checkpoint: Checkpoint) -> None:
+    nine = reply(checkpoint, request(9))
+    excluded = frozenset(texts(nine)[:4])
+    five = reply(checkpoint, replace(request(5), excluded=excluded))
+    assert five.candidates == nine.candidates[4:]
+    assert five.draws == nine.draws
+
+
+def test_draws_are_limited_and_counted(checkpoint: Checkpoint) -> None:
+    word = checkpoint.vocabulary.encode("taxi")[0]
+    push(checkpoint, {word: 100.0})
+    result = reply(checkpoint, request(5))
+    assert len(result.candidates) == 1
+    assert result.draws == 3 * 5 + 16
+    assert reply(checkpoint, request(1)).draws == 1
+
+
+def test_empty_replies_are_not_returned(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Vocabulary, "decode", lambda self, ids: "")
+    result = reply(checkpoint, request(3))
+    assert result.candidates == ()
+    assert result.draws == 3 * 3 + 16
+
+
+def steps_taken(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the rows of every decoder step."""
+    rows: list[int] = []
+    step = checkpoint.model.decoder.step
+
+    def counted(previous: Tensor, *rest: Tensor) -> object:
+        rows.append(len(previous))
+        return step(previous, *rest)
+
+    monkeypatch.setattr(checkpoint.model.decoder, "step", counted)
+    return rows
+
+
+def test_an_abandoned_request_ends_and_changes_no_other(checkpoint: Checkpoint) -> None:
+    push(checkpoint, {EOS: -100.0})
+    requests = [request(40, seed=seed) for seed in range(3)]
+    asked: list[int] = []
+
+    def is_abandoned(index: int) -> bool:
+        asked.append(index)
+        return index == 1 and asked.count(1) == 3
+
+    results = generator(checkpoint).generate(requests, is_abandoned)
+    assert asked.count(1) == 3  # and never again
+    assert asked.count(0) >= WARM.max_tokens
+    undisturbed = generator(checkpoint).generate(requests)
+    assert results == [undisturbed[0], None, undisturbed[2]]
+
+
+def test_work_stops_with_its_last_caller(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(checkpoint, {EOS: -100.0})
+    rows = steps_taken(checkpoint, monkeypatch)
+    left = iter([False, False, True])
+    assert generator(checkpoint).generate([request()], lambda _: next(left)) == [None]
+    assert len(rows) == 2
+
+
+def test_finished_sequences_leave_the_batch(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(checkpoint, {checkpoint.vocabulary.encode("taxi")[0]: 50.0, EOS: 100.0})
+    rows = steps_taken(checkpoint, monkeypatch)
+    long, short = replace(WARM, max_tokens=12), replace(WARM, max_tokens=1)
+    requests = [request(1, short, seed) for seed in range(70)] + [request(1, long)]
+    generator(checkpoint).generate(requests)
+    assert rows == [32, 32, 32, 32]  # three chunks for the first word, one for the end
+
+
+def test_company_of_every_kind_changes_no_reply(checkpoint: Checkpoint) -> None:
+    kinds = [WARM, COLD, replace(WARM, top_k=7), replace(WARM, top_p=0.5, temperature=2.0)]
+    requests = [
+        replace(
+            request(1 + seed % 9, replace(kinds[seed % 4], max_tokens=1 + seed % 12), seed),
+            turns=(" ".join(["so"] * (1 + seed % 5)),),
+        )
+        for seed in range(45)
+    ]
+    together = generator(checkpoint).generate(requests)
+    assert together == [generator(checkpoint).generate([alone])[0] for alone in requests]
+
+
+def test_nothing_asked_nothing_answered(checkpoint: Checkpoint) -> None:
+    assert generator(checkpoint).generate([]) == []
+
+
+def test_a_long_context_loses_its_beginning_and_says_so(checkpoint: Checkpoint) -> None:
+    end = " ".join(["taxi"] * 30)
+    cut = [
+        reply(checkpoint, replace(request(), turns=(start + end,))) for start in ("", "my sister ")
+    ]
+    assert cut[0] == cut[1]
+    assert cut[0].context_truncated
+    assert not reply(checkpoint, request()).context_truncated
+
+
+def test_turns_that_the_model_does_not_read_are_reported(checkpoint: Checkpoint) -> None:
+    one = reply(checkpoint, request())
+    two = reply(checkpoint, replace(request(), turns=("Hello?", POST)))
+    assert two.candidates == one.candidates
+    assert (one.context_truncated, two.context_truncated) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("turns", "read"),
+    [
+        ([[5, 6], [7]], [5, 6, EOS, 7]),
+        ([[4], [5, 6], [7]], [5, 6, EOS, 7]),
+        ([[5] * 9, [6, 7]], [5, 5, EOS, 6, 7]),
+        ([[5], [6] * 9], [6] * 5),
+        ([[], [6]], [6]),
+        ([[]], [UNK]),
+    ],
+)
+def test_context_ids(turns: list[list[int]], read: list[int], checkpoint: Checkpoint) -> None:
+    config: ModelConfig = checkpoint.model.config
+    two_turns = config.model_copy(update={"context_turns": 2, "max_context_tokens": 5})
+    assert context_ids(turns, two_turns) == read
+
+
+def test_text_that_the_model_cannot_read_is_answered(checkpoint: Checkpoint) -> None:
+    assert reply(checkpoint, replace(request(), turns=("\u9f8d",))).candidates
+    assert reply(checkpoint, replace(request(), turns=("",))).candidates
+
+
+def test_limits_and_defaults_are_the_checkpoint_s(checkpoint: Checkpoint) -> None:
+    made = generator(checkpoint)
+    size = len(checkpoint.vocabulary)
+    assert made.limits == ModelLimits(
+        max_context_tokens=16, max_reply_tokens=12, vocab_size=size, context_turns=1
+    )
+    assert made.defaults == SamplingParameters(top_p=0.95, max_tokens=12)
+    assert made.meta == checkpoint.meta
+    assert not made.is_deterministic
+
+
+def test_bfloat16_is_for_the_recurrent_products(checkpoint: Checkpoint) -> None:
+    made = Generator(checkpoint, device="cpu", precision="bf16")
+    types = {
+        name.rpartition(".lstm")[0]: parameter.dtype
+        for name, parameter in checkpoint.model.named_parameters()
+    }
+    recurrences = [n for n, m in checkpoint.model.named_modules() if isinstance(m, Recurrence)]
+    assert {types.pop(name) for name in recurrences} == {torch.bfloat16}
+    assert set(types.values()) == {torch.float32}
+    (result,) = made.generate([request()])
+    assert result is not None
+    assert len(result.candidates) == 5
+
+
+@pytest.mark.parametrize("name", ["gpu", "meta", "mps", "cuda:99", "cpu:x", ""])
+def test_a_device_that_cannot_be_used_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"device {name!r}") as caught:
+        resolve_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_devices_and_precisions_that_can() -> None:
+    cpu = resolve_device("cpu")
+    assert resolve_device("auto").type in ("cpu", "cuda")
+    assert [resolve_precision(name, cpu) for name in ("fp32", "bf16")] == ["fp32", "bf16"]
+    assert resolve_precision("auto", cpu) in ("fp32", "bf16")
+    with pytest.raises(ConfigError, match="precision 'fp8': allowed are auto, fp32, bf16"):
+        resolve_precision("fp8", cpu)

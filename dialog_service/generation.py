@@ -127,14 +127,14 @@ class _Plan:
     def take_draws(self) -> range:
         """The next draws to make, within the limit; none where nothing is missing.
 
-        As many as replies are wanted at first; then as many as should yield the missing ones, so
-        that a model that repeats itself is not asked over and over for the last few.
+        As many as replies are wanted at first; then twice as many as should yield the missing
+        ones, so that a model that repeats itself is not asked over and over for the last few.
         """
         needed = self.missing
         if self.is_abandoned or not needed:
             return range(0)
         if self.draws:
-            needed = -(-needed * self.draws // max(1, len(self.found)))
+            needed = -(-2 * needed * self.draws // max(1, len(self.found)))
         first = self.taken
         self.taken = min(first + needed, self.draw_limit)
         return range(first, self.taken)

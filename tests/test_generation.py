@@ -108,6 +108,27 @@ def test_fewer_are_the_first_of_more_where_many_repeat(checkpoint: Checkpoint, s
         assert fewer.candidates == most.candidates[:count]
 
 
+def test_the_last_missing_replies_are_not_asked_for_one_by_one(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(checkpoint, {word: 50 - word for word in range(20, 26)})
+    rows = steps_taken(checkpoint, monkeypatch)
+    result = reply(checkpoint, request(6, replace(WARM, max_tokens=1)))
+    assert result.draws > 12
+    assert len(rows) <= 4  # one word each, so a step is a round
+
+
+def test_every_word_has_randomness_of_its_own(
+    checkpoint: Checkpoint, said: list[list[int]]
+) -> None:
+    torch.nn.init.zeros_(checkpoint.model.decoder.projection.weight)
+    torch.nn.init.zeros_(checkpoint.model.decoder.projection.bias)  # all words alike
+    reply(checkpoint, request(20))
+    assert all(len(set(ids)) > 1 for ids in said if len(ids) > 3)
+    first, second = ([ids[place] for ids in said if len(ids) > 1] for place in (0, 1))
+    assert first != second
+
+
 @pytest.mark.parametrize("banned", [PAD, UNK, BOS])
 def test_what_is_no_word_is_never_said(
     banned: int, checkpoint: Checkpoint, said: list[list[int]]
@@ -326,8 +347,8 @@ def test_a_long_context_loses_its_beginning_and_says_so(checkpoint: Checkpoint) 
 
 
 def test_turns_that_the_model_does_not_read_are_reported(checkpoint: Checkpoint) -> None:
-    one = reply(checkpoint, request())
-    two = reply(checkpoint, replace(request(), turns=("Hello?", POST)))
+    one = reply(checkpoint, replace(request(), turns=("the soup",)))
+    two = reply(checkpoint, replace(request(), turns=("now", "the soup")))
     assert two.candidates == one.candidates
     assert (one.context_truncated, two.context_truncated) == (False, True)
 

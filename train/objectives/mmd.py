@@ -32,7 +32,7 @@ def inverse_multiquadratic(base: float) -> Kernel:
 def mmd(posterior_z: Tensor, prior_z: Tensor, kernel: Kernel) -> Tensor:
     """Unbiased estimate of the squared maximum mean discrepancy.
 
-    E k(z, z') + E k(w, w') - 2 E k(z, w) (Gretton et al. 2012, section 2.2). Equation 3 of
+    E k(z, z') + E k(w, w') - 2 E k(z, w) (Gretton et al. 2012, Lemma 6). Equation 3 of
     Stochastic WAE (2019) prints the cross term without its factor 2; that is no divergence, and
     the paper's code has the 2.
 

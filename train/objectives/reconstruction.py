@@ -13,7 +13,8 @@ BLOCK_ROWS = 1024
 def reconstruction(decoder: LstmDecoder, batch: Batch, output: ModelOutput) -> Tensor:
     """-log p(response | z): summed over the response's tokens, mean over the batch.
 
-    Stochastic WAE (2019), Equation 1; end-of-sequence counts, padding does not.
+    Stochastic WAE (2019), Equation 1, which sums over examples instead. End-of-sequence counts,
+    padding does not.
 
     Args:
         decoder: whose vocabulary layer scores the features.

@@ -72,7 +72,7 @@ def normalise(text: str) -> str:
     """
     plain = unicodedata.normalize("NFKC", text).translate(_QUOTES)
     kept = "".join(_visible(character) for character in plain)
-    joined = _DETACHED_APOSTROPHE.sub("'", " ".join(kept.lower().split()).replace(" n't", "n't"))
+    joined = _DETACHED_APOSTROPHE.sub("'", " ".join(kept.lower().split()))
     return " ".join(split_words(joined))
 
 

@@ -72,6 +72,7 @@ def test_normalise_is_idempotent_and_leaves_nothing_invisible(typed: str) -> Non
         ("you 're gonna like new york in may", "You're gonna like New York in May"),
         ("may i mark it ?", "May I mark it?"),
         ("my name is t-i-m", "My name is T-I-M"),
+        ("wait . . . what", "Wait... what"),
         (", , well .. sure , , why", "Well... sure, why"),
         ("what ? ! no ! !", "What?! No!!"),
         ("5 people came . 3 left", "5 people came. 3 left"),

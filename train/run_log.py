@@ -12,9 +12,9 @@ from types import TracebackType
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
-from torch.utils.tensorboard import SummaryWriter
 
 from dialog_service.errors import ConfigError
+from train.board import Board
 from train.run_folder import RunFolder
 from train.validation import Validation
 
@@ -91,7 +91,7 @@ class RunLog(AbstractContextManager["RunLog"]):
         try:
             _keep_epochs(folder.log, start.closed_epochs)
             self._lines = folder.log.open("a", encoding="utf-8")
-            self._board = SummaryWriter(str(folder.board), purge_step=start.closed_steps + 1)
+            self._board = Board(folder.board, first_step=start.closed_steps + 1)
         except OSError as error:
             raise self._refusal(error) from error
 
@@ -111,8 +111,8 @@ class RunLog(AbstractContextManager["RunLog"]):
         if self._is_silent:
             return
         try:
-            self._board.close()
-            self._lines.close()
+            with self._lines, self._board:
+                pass
         except OSError as failure:
             if error is None:
                 raise self._refusal(failure) from failure
@@ -159,8 +159,8 @@ class RunLog(AbstractContextManager["RunLog"]):
         line = {"kind": kind, "step": report.step, "epoch": report.epoch, **figures, **more}
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
-        for name, value in figures.items():
-            self._board.add_scalar(f"{kind}/{name}", value, report.step)
+        curves = {f"{kind}/{name}": value for name, value in figures.items()}
+        self._board.add(curves, report.step)
 
     def say(self, text: str) -> None:
         """One line above the bar."""

@@ -13,14 +13,18 @@ from train.launch import launched
     ("precision", "chosen"), [("fp32", "32-true"), ("bf16", "bf16-mixed")], ids=["fp32", "bf16"]
 )
 def test_device_and_precision_are_as_asked_and_nobody_chatters(
-    device: str, precision: str, chosen: str, capfd: pytest.CaptureFixture[str]
+    device: str,
+    precision: str,
+    chosen: str,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ):
     fabric = launched(device, precision)
     assert fabric.device.type == "cpu"
     assert fabric.strategy.precision.precision == chosen
     assert (fabric.world_size, fabric.is_global_zero) == (1, True)
     shown = capfd.readouterr()
-    assert (shown.out, shown.err) == ("", "")
+    assert (shown.out, shown.err, caplog.text) == ("", "", "")
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):

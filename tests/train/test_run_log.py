@@ -155,15 +155,19 @@ def test_curves_forget_what_is_trained_again(folder: RunFolder, found: Validatio
     assert scalars == [(10, 3.5), (20, 8.0)]
 
 
-def test_a_full_disk_is_one_line_that_names_the_log(folder: RunFolder, found: Validation):
+def log_on_a_full_disk(folder: RunFolder, found: Validation) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with RunLog(folder, START) as log:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # stands in for a full disk
-        try:
-            with pytest.raises(ConfigError, match="cannot write the log: File too large") as caught:
-                log.close_epoch(report(found))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        with RunLog(folder, START) as log:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # stands in for it
+            log.close_epoch(report(found))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_is_one_line_that_names_the_log(folder: RunFolder, found: Validation):
+    with pytest.raises(ConfigError, match="cannot write the log: File too large") as caught:
+        log_on_a_full_disk(folder, found)
     assert str(folder.log) in str(caught.value)
     assert "\n" not in str(caught.value)
 

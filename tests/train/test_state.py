@@ -92,10 +92,19 @@ def test_a_damaged_state_is_one_line_that_names_the_file(tmp_path: Path, damage:
     assert "\n" not in str(caught.value)
 
 
-def test_a_pickle_that_runs_code_is_refused(tmp_path: Path):
-    torch.save({"position": Path("/")}, tmp_path / STATE)
+class RunsCode:
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.mkdir, (self.made,)
+
+
+def test_a_state_runs_no_code(tmp_path: Path):
+    torch.save({"position": {}, "random": RunsCode(tmp_path / "made")}, tmp_path / STATE)
     with pytest.raises(CheckpointError, match="not a readable training state"):
         load_state(tmp_path)
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_state_before(tmp_path: Path):

@@ -10,8 +10,11 @@ from lightning_fabric import Fabric
 from dialog_service.checkpoint import load_checkpoint
 from dialog_service.errors import CheckpointError, ConfigError
 from dialog_service.generation import GenerationRequest, Generator
+from dialog_service.models.seq2seq import Batch
 from train import trainer
+from train.data.batches import TokenisedPairs
 from train.learner import Learner
+from train.optimiser import learning_rate
 from train.run_folder import RunFolder
 from train.run_inputs import RunInputs
 from train.state import load_state
@@ -68,13 +71,35 @@ def test_penalties_stay_out_until_their_time(make_tiny, fabric: Fabric, folder: 
     assert last["loss"] > last["nll"] + weight * last["mmd"]
 
 
-def test_a_seed_repeats_a_run_and_another_does_not(make_tiny, fabric: Fabric, folder: RunFolder):
-    def nats(name: str, seed: int) -> float:
+def test_the_learning_rate_follows_its_schedule(make_tiny, fabric: Fabric, folder: RunFolder):
+    inputs = make_tiny()
+    fit(inputs, fabric, folder)
+    (group,) = load_state(folder.training).optimiser["param_groups"]
+    assert group["lr"] == learning_rate(inputs.config.optimisation, 32 / 33)
+
+
+def test_a_seed_repeats_a_run_and_another_changes_weights_and_batches(
+    make_tiny, fabric: Fabric, folder: RunFolder, monkeypatch
+):
+    batch, seen = TokenisedPairs.batch, []
+
+    def noted(self: TokenisedPairs, rows: torch.Tensor) -> Batch:
+        seen.append(rows.tolist())
+        return batch(self, rows)
+
+    monkeypatch.setattr(TokenisedPairs, "batch", noted)
+
+    def ending(name: str, seed: int) -> tuple[list[int], float]:
         place = RunFolder(folder.path / name)
         place.path.mkdir()
-        return fit(make_tiny("optimisation.epochs=1", f"seed={seed}"), fabric, place).best_metric
+        seen.clear()
+        nats = fit(make_tiny("optimisation.epochs=1", f"seed={seed}"), fabric, place).best_metric
+        return seen[0], nats
 
-    assert nats("first", 1) == nats("again", 1) != nats("other", 2)
+    first, again, other = ending("first", 1), ending("again", 1), ending("other", 2)
+    assert first == again
+    assert first[0] != other[0]
+    assert first[1] != other[1]
 
 
 def objectives(monkeypatch: pytest.MonkeyPatch, found: Validation, values: list[float]) -> None:
@@ -144,19 +169,22 @@ def test_a_signal_stops_after_its_step_and_loses_nothing(
 def test_the_state_is_saved_from_time_to_time(
     make_tiny, fabric: Fabric, folder: RunFolder, monkeypatch
 ):
-    steps = []
-    save = trainer.save_state
+    steps, now = [], [0.0]
+    save, step = trainer.save_state, Learner.step
 
     def saving(state, directory) -> None:
         steps.append(state.position.step)
         save(state, directory)
 
+    def stepping(self: Learner, *given: object) -> None:
+        now[0] += 1.0
+        step(self, *given)
+
     monkeypatch.setattr(trainer, "save_state", saving)
-    fit(make_tiny("optimisation.checkpoint_seconds=1e-9"), fabric, folder)
-    assert steps == sorted([*range(34), 11, 22, 33])  # before the first, after each, each epoch
-    steps.clear()
-    fit(make_tiny("optimisation.epochs=1"), fabric, RunFolder(folder.path / "other"))
-    assert steps == [0, 11]
+    monkeypatch.setattr(Learner, "step", stepping)
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: now[0])
+    fit(make_tiny("optimisation.checkpoint_seconds=5"), fabric, folder)
+    assert steps == [0, 5, 10, 11, 16, 21, 22, 27, 32, 33]  # every 5 seconds and every epoch
 
 
 def test_a_finished_run_is_not_trained_again(make_tiny, fabric: Fabric, folder: RunFolder):

@@ -50,6 +50,7 @@ def test_help_teaches():
         "small, medium, paper",
         "optimisation.epochs=3",
         "dialog-service serve --model",
+        "Without flags: the small preset on DailyDialog",
         "Ctrl-C",
         "--resume",
         "torchrun --nproc-per-node",

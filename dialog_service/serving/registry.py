@@ -13,6 +13,7 @@ from dialog_service.checkpoint import (
     VOCABULARY,
     WEIGHTS,
     CheckpointMeta,
+    checkpoint_directory,
     load_checkpoint,
 )
 from dialog_service.errors import ConfigError, UnknownModel
@@ -163,14 +164,15 @@ def load_model(location: Location, settings: Settings) -> LoadedModel:
     Raises:
         CheckpointError, ConfigError: as ``load_checkpoint`` and ``Generator``.
     """
-    checkpoint = load_checkpoint(location.directory)
+    directory = checkpoint_directory(location.directory)
+    checkpoint = load_checkpoint(directory)
     generator = Generator(checkpoint, device=settings.device, precision=settings.precision)
     for reply_count in (1, settings.max_batch_sequences):
         generator.generate([_warm_up(reply_count, generator.defaults)])
     return LoadedModel(
         name=location.name or _name(checkpoint.meta.variant),
         version=location.version or _name(checkpoint.meta.version),
-        fingerprint=_fingerprint(location.directory),
+        fingerprint=_fingerprint(directory),
         generator=generator,
         truncates=_measure(checkpoint.vocabulary, generator.limits),
     )

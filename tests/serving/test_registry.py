@@ -104,6 +104,16 @@ def test_a_real_checkpoint_names_itself_and_replies(tiny_checkpoint: Path):
     assert len(result.candidates) == 3
 
 
+def test_a_run_directory_is_served_by_its_best_checkpoint(tiny_checkpoint: Path, tmp_path: Path):
+    shutil.copytree(tiny_checkpoint, tmp_path / "run" / "best")
+    from_run, direct = (
+        load_model(Location(directory=directory), Settings())
+        for directory in (tmp_path / "run", tiny_checkpoint)
+    )
+    assert from_run.fingerprint == direct.fingerprint
+    assert from_run.version_name == direct.version_name
+
+
 def test_a_directory_may_name_a_checkpoint_otherwise(tiny_checkpoint: Path):
     location = Location(directory=tiny_checkpoint, name="mine", version="12")
     assert load_model(location, Settings()).version_name == "models/mine/versions/12"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import sacrebleu
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from train.metrics.document import Document
 from train.metrics.intervals import RESAMPLES, Estimate
 from train.metrics.null_rows import Role
 from train.metrics.scoring import METRICS, Metric
@@ -18,12 +18,6 @@ from train.metrics.variety import GROUPS
 
 _INTERVALS = "± half the 95% interval over dialogues; its ends are in report.json"
 _PRINTED_COLUMNS = 6
-
-
-class Document(BaseModel):
-    """What is written to ``report.json``: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Setting(Document):

@@ -1,4 +1,4 @@
-"""What was tried on a model besides its table: other decodings, replies side by side, codes between.
+"""What was tried on a model besides its table: other decodings, replies, codes in between.
 
 Documents alone; ``train.evaluate.probes`` fills them.
 """
@@ -7,6 +7,7 @@ from typing import Literal
 
 from train.metrics.document import Document
 from train.metrics.intervals import Estimate
+from train.metrics.null_rows import Role
 
 Axis = Literal["temperature", "top_p", "latent_scale"]
 
@@ -16,6 +17,14 @@ class FrontierPoint(Document):
 
     axis: Axis
     value: float
+    figures: dict[str, Estimate]
+
+
+class Anchor(Document):
+    """A row of the table, such as human, on the contexts of the frontier: Dist needs the same."""
+
+    name: str
+    role: Role
     figures: dict[str, Estimate]
 
 
@@ -35,8 +44,10 @@ class Interpolation(Document):
 
 
 class Probes(Document):
-    """All that was tried."""
+    """All that was tried; ``contexts`` of the test set were answered at each frontier point."""
 
     frontier: tuple[FrontierPoint, ...] = ()
     samples: tuple[Sample, ...] = ()
     interpolations: tuple[Interpolation, ...] = ()
+    anchors: tuple[Anchor, ...] = ()
+    contexts: int | None = None

@@ -7,17 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import sacrebleu
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from dialog_service.errors import ConfigError
 from train.metrics.document import Document
+from train.metrics.health import ModelHealth
 from train.metrics.intervals import RESAMPLES, Estimate
 from train.metrics.null_rows import Role
+from train.metrics.probes import Probes
 from train.metrics.scoring import METRICS, Metric
 from train.metrics.variety import GROUPS
 
 _INTERVALS = "± half the 95% interval over dialogues; its ends are in report.json"
 _PRINTED_COLUMNS = 6
+REPORT = "report.json"
 
 
 class Setting(Document):
@@ -56,16 +61,48 @@ class Row(Document):
     signature: Signature
 
 
+class Curve(Document):
+    """One figure over a run; named ``train/...`` or ``validation/...`` as the run logged it."""
+
+    name: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
 class Report(Document):
-    """Everything one evaluation found."""
+    """Everything one evaluation found; of a file of replies that is ``rows`` alone.
+
+    ``command`` is the command line that makes it again.
+    """
 
     subject: str
     notes: tuple[str, ...]
     rows: tuple[Row, ...]
+    health: ModelHealth | None = None
+    probes: Probes | None = None
+    curves: tuple[Curve, ...] = ()
+    command: str | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> "Report":
+        """Read what ``write`` wrote, from the file or from its folder.
+
+        Raises:
+            ConfigError: there is no report, or it is not one.
+        """
+        file = path / REPORT if path.is_dir() else path
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{file}: no report: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = "".join(f"{key}: " for key in first["loc"][:1])
+            raise ConfigError(f"{file}: not a report: {where}{first['msg']}") from error
 
     def write(self, directory: Path) -> None:
         """Write ``report.json`` and ``table.md`` into an existing directory."""
-        (directory / "report.json").write_text(
+        (directory / REPORT).write_text(
             self.model_dump_json(indent=2) + "\n", encoding="utf-8"
         )
         (directory / "table.md").write_text(self.markdown(), encoding="utf-8")

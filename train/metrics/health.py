@@ -6,25 +6,20 @@ about, ``train.evaluate.health`` measures them.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from train.metrics.document import Document
 from train.metrics.intervals import Estimate
 
 LikelihoodKind = Literal["importance", "predictive", "exact"]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Histogram(_Document):
+class Histogram(Document):
     """Counts between neighbouring edges: one edge more than counts."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
 
 
-class ModelHealth(_Document):
+class ModelHealth(Document):
     """Likelihood and latent of one model, measured on some of the test pairs.
 
     ``kind`` is how the likelihood was had: by importance sampling where the posterior sees the

@@ -1,6 +1,6 @@
 """Many sequences decoded at once, in chunks of one fixed shape. Knows token ids, not text.
 
-A sequence is a pure function of (model, z, rule, seed, draw): whatever could depend on its shape
+A sequence is a pure function of (model, signal, rule, seed, draw): whatever could depend on its shape
 runs on a fixed number of rows, and every random number is a function of its place, so neither
 batch-mates nor the size of the batch change a sequence.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dialog_service.models.decoder import LstmDecoder
+from dialog_service.models.decoder import Decoder
 from dialog_service.models.search import TokenRule, pick, uniforms
 from dialog_service.vocabulary import BOS, EOS, PAD
 
@@ -26,7 +26,7 @@ def chunk_rows(device: torch.device) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """N sequences to decode: ``z`` (N, Z), all else and the parts of ``rule`` (N,).
+    """N sequences to decode: ``signal`` (N, G), all else and the parts of ``rule`` (N,).
 
     ``request`` is the number of the request a draw is for, ``number`` which of its draws it is,
     ``limit`` the tokens it may have.
@@ -37,7 +37,7 @@ class Draws:
     seed: Tensor
     limit: Tensor
     rule: TokenRule
-    z: Tensor
+    signal: Tensor
 
     def rows(self, kept: Tensor | slice) -> "Draws":
         """Some of them: (M,) indices or a slice."""
@@ -47,7 +47,7 @@ class Draws:
             seed=self.seed[kept],
             limit=self.limit[kept],
             rule=self.rule.rows(kept),
-            z=self.z[kept],
+            signal=self.signal[kept],
         )
 
 
@@ -63,17 +63,17 @@ class Decoded:
 class Decoding:
     """One pass over some draws, from their first words to their ends."""
 
-    def __init__(self, decoder: LstmDecoder, draws: Draws) -> None:
+    def __init__(self, decoder: Decoder, draws: Draws) -> None:
         """Fill up the last chunk with idle rows, and make room for the longest sequence."""
         self._decoder = decoder
-        self._chunk = chunk_rows(draws.z.device)
-        count, device = len(draws.z), draws.z.device
+        self._chunk = chunk_rows(draws.signal.device)
+        count, device = len(draws.signal), draws.signal.device
         idle = torch.zeros(-count % self._chunk, dtype=torch.int64, device=device)
         self._slot = torch.cat([torch.arange(count, device=device), idle])
         self._draws = draws.rows(self._slot)
         self._is_live = torch.arange(len(self._slot), device=device) < count
         self._previous = torch.full_like(self._slot, BOS)
-        self._state = decoder.start(self._draws.z)
+        self._state = decoder.start(self._draws.signal)
         self._words = torch.full((count, int(draws.limit.max())), PAD, device=device)
         self._log_probs = torch.zeros(count, dtype=torch.float64, device=device)
 
@@ -110,29 +110,30 @@ class Decoding:
         kept = torch.cat([live, idle[: -len(live) % self._chunk]])
         self._draws, self._slot = self._draws.rows(kept), self._slot[kept]
         self._is_live, self._previous = self._is_live[kept], self._previous[kept]
-        self._state = (self._state[0][kept], self._state[1][kept])
+        self._state = tuple(part[kept] for part in self._state)
 
     def _advance(self, position: int) -> None:
         """One word for every row, chunk by chunk."""
         starts = range(0, len(self._slot), self._chunk)
         chunks = [self._step(slice(s, s + self._chunk), position) for s in starts]
-        words, gained, hidden, cell = (torch.cat(parts) for parts in zip(*chunks, strict=True))
-        self._previous, self._state = words, (hidden, cell)
+        words, gained, *state = (torch.cat(parts) for parts in zip(*chunks, strict=True))
+        self._previous, self._state = words, tuple(state)
         slot = self._slot[self._is_live]
         self._words[slot, position] = words[self._is_live]
         self._log_probs[slot] += gained[self._is_live]
         self._is_live &= (words != EOS) & (position + 1 < self._draws.limit)
 
-    def _step(self, chunk: slice, position: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _step(self, chunk: slice, position: int) -> tuple[Tensor, ...]:
         """The next words of a chunk and their ln p, both (C,), and the decoder's state after."""
         draws = self._draws.rows(chunk)
-        state = (self._state[0][chunk], self._state[1][chunk])
-        scores, (hidden, cell) = self._decoder.step(self._previous[chunk], draws.z, state)
+        state = tuple(part[chunk] for part in self._state)
+        step = self._decoder.step if position else self._decoder.first_step
+        scores, state = step(self._previous[chunk], draws.signal, state)
         # Padding, unknown and begin are no words, and a reply says something before it ends.
         scores[:, : EOS if position else EOS + 1] = -torch.inf
         words = pick(scores, draws.rule, uniforms(draws.seed, draws.number, position)[:, 0])
         log_probs = scores.log_softmax(dim=1).double()
-        return words, log_probs.gather(1, words[:, None]).squeeze(1), hidden, cell
+        return words, log_probs.gather(1, words[:, None]).squeeze(1), *state
 
 
 def _decoded(ids: list[int], log_prob: float) -> Decoded:

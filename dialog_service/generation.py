@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dialog_service.checkpoint import Checkpoint, load_checkpoint
 from dialog_service.decoding import Decoded, Decoding, Draws, chunk_rows
@@ -19,6 +20,7 @@ from dialog_service.errors import ConfigError
 from dialog_service.models.config import ModelConfig
 from dialog_service.models.recurrence import Recurrence
 from dialog_service.models.search import TokenRule, normals
+from dialog_service.models.seq2seq import ReplyCodes
 from dialog_service.text import detokenise, normalise
 from dialog_service.vocabulary import EOS, PAD, UNK, Vocabulary
 
@@ -223,14 +225,14 @@ class Generator:
         if not requests:
             return []
         plans, contexts = self._plans(requests)
-        loc, scale = self._codes(contexts)
+        codes = self._codes(contexts)
 
         def has_gone(index: int) -> bool:
             plans[index].is_abandoned = plans[index].is_abandoned or is_abandoned(index)
             return plans[index].is_abandoned
 
         while todo := [(i, draw) for i, plan in enumerate(plans) for draw in plan.take_draws()]:
-            draws = self._draws(requests, todo, loc, scale)
+            draws = self._draws(requests, todo, codes)
             decoded = Decoding(self._model.decoder, draws).run(has_gone)
             for (index, _), sequence in zip(todo, decoded, strict=True):
                 plans[index].accept(self._candidate(sequence))
@@ -256,8 +258,8 @@ class Generator:
         words_vary = sampling.temperature > 0 and sampling.top_k != 1
         return 3 * request.reply_count + 16 if z_varies or words_vary else 1
 
-    def _codes(self, contexts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """Loc and scale of z, each (requests, Z), encoded in chunks of fixed rows."""
+    def _codes(self, contexts: Sequence[list[int]]) -> ReplyCodes:
+        """What each context says of z and of the signal, encoded in chunks of fixed rows."""
         rows = chunk_rows(self.device)
         idle = [[UNK]] * (-len(contexts) % rows)
         lengths = torch.tensor([len(ids) for ids in (*contexts, *idle)])
@@ -268,15 +270,20 @@ class Generator:
             ids.to(self.device).split(rows), lengths.to(self.device).split(rows), strict=True
         )
         codes = [self._model.infer_stepwise(*chunk) for chunk in chunks]
-        loc, scale = (torch.cat(parts)[: len(contexts)] for parts in zip(*codes, strict=True))
-        return loc, scale
+        return ReplyCodes(*(torch.cat(part)[: len(contexts)] for part in zip(*codes, strict=True)))
+
+    def _signals(self, z: Tensor, share: Tensor) -> Tensor:
+        """(N, Z) codes and (N, G') shares -> (N, G) signals, in chunks of fixed rows."""
+        rows, count = chunk_rows(self.device), len(z)
+        padding = (0, 0, 0, -count % rows)
+        chunks = zip(pad(z, padding).split(rows), pad(share, padding).split(rows), strict=True)
+        return torch.cat([self._model.bridge(*chunk) for chunk in chunks])[:count]
 
     def _draws(
         self,
         requests: Sequence[GenerationRequest],
         todo: Sequence[tuple[int, int]],
-        loc: Tensor,
-        scale: Tensor,
+        codes: ReplyCodes,
     ) -> Draws:
         """What to decode for (request, draw) pairs, each with its own z."""
         sampling = [requests[index].sampling for index, _ in todo]
@@ -287,6 +294,8 @@ class Generator:
         request, number = (column(part, torch.int64) for part in zip(*todo, strict=True))
         seed = column([requests[index].seed for index, _ in todo], torch.int64)
         spread = column([s.latent_scale for s in sampling], torch.float32)[:, None]
+        noise = normals(seed, number, codes.loc.shape[1])
+        z = codes.loc[request] + spread * codes.scale[request] * noise
         return Draws(
             request=request,
             number=number,
@@ -297,7 +306,7 @@ class Generator:
                 top_k=column([s.top_k for s in sampling], torch.int64),
                 top_p=column([s.top_p for s in sampling], torch.float64),
             ),
-            z=loc[request] + spread * scale[request] * normals(seed, number, loc.shape[1]),
+            signal=self._signals(z, codes.share[request]),
         )
 
     def _candidate(self, decoded: Decoded) -> Candidate:

@@ -15,7 +15,7 @@ from rich.console import Console
 from dialog_service.errors import ConfigError, UserError
 from train.config import RunConfig
 from train.data.corpora import CorpusSource
-from train.data.examples import Examples, load_examples
+from train.data.examples import Examples, PairMode, load_examples
 from train.launch import launched
 from train.overrides import differences, overridden
 from train.presets import PRESETS, preset_named
@@ -46,6 +46,14 @@ class Flags:
         typer.Option(
             help="The corpus's folder or zip, or the folder that holds it.",
             envvar="CORPORA_DIR",
+        ),
+    ] = None
+    pair_mode: Annotated[
+        PairMode | None,
+        typer.Option(
+            help="adjacent utterances; turns, a speaker's utterances in a row as one; or, as in "
+            "the Coupled-VAE paper, segments.",
+            show_default="turns on switchboard, else adjacent",
         ),
     ] = None
     output: Annotated[
@@ -86,8 +94,16 @@ class Flags:
     ] = None
 
 
-def command(choose: Callable[..., Variant], description: str) -> typer.Typer:
-    """A program from a function that chooses the variant from flags of its own.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a command trains: a variant, and what flags of its own say, as ``--set`` would."""
+
+    variant: Variant
+    assignments: tuple[str, ...] = ()
+
+
+def command(choose: Callable[..., Choice], description: str) -> typer.Typer:
+    """A program from a function that chooses what to train from flags of its own.
 
     The program takes ``choose``'s parameters and every field of ``Flags``. A user's mistake ends
     it with one line and exit code 2, a signal with 128 + its number.
@@ -122,13 +138,13 @@ def command(choose: Callable[..., Variant], description: str) -> typer.Typer:
     return app
 
 
-def run(variant: Variant, flags: Flags) -> int:
-    """Train one variant as the flags say; the exit code.
+def run(choice: Choice, flags: Flags) -> int:
+    """Train what was chosen as the flags say; the exit code.
 
     Raises:
         UserError: anything the user can mend.
     """
-    config = _resumed_config(variant, flags) if flags.resume else _new_config(variant, flags)
+    config = _resumed_config(choice, flags) if flags.resume else _new_config(choice, flags)
     fabric = launched(flags.device, flags.precision)
     folder = RunFolder(flags.output or _default_output(config))
     if fabric.is_global_zero and not flags.resume:
@@ -175,23 +191,24 @@ def _outcome(result: FitResult, folder: RunFolder) -> str:
     )
 
 
-def _new_config(variant: Variant, flags: Flags) -> RunConfig:
-    return overridden(variant(preset_named(flags.preset or "small")), _assignments(flags))
+def _new_config(choice: Choice, flags: Flags) -> RunConfig:
+    config = choice.variant(preset_named(flags.preset or "small"))
+    return overridden(config, _assignments(choice, flags))
 
 
-def _resumed_config(variant: Variant, flags: Flags) -> RunConfig:
+def _resumed_config(choice: Choice, flags: Flags) -> RunConfig:
     """The config of the run in the output folder, which no flag may contradict."""
     if flags.output is None:
         raise ConfigError("--resume needs --output, the folder of the run to continue")
     stored = RunFolder(flags.output).asked_config()
-    asked_variant = variant(preset_named(flags.preset or stored.preset))
+    asked_variant = choice.variant(preset_named(flags.preset or stored.preset))
     for what, asked, begun in (
         ("a run of", asked_variant.variant, stored.variant),
         ("--preset", asked_variant.preset, stored.preset),
     ):
         if asked != begun:
             raise ConfigError(f"--resume: {flags.output} holds {what} {begun}, not {asked}")
-    changed = differences(stored, overridden(stored, _assignments(flags)))
+    changed = differences(stored, overridden(stored, _assignments(choice, flags)))
     if changed:
         raise ConfigError(
             f"--resume: {flags.output} was begun with other values: {'; '.join(changed)}"
@@ -199,9 +216,13 @@ def _resumed_config(variant: Variant, flags: Flags) -> RunConfig:
     return stored
 
 
-def _assignments(flags: Flags) -> list[str]:
+def _assignments(choice: Choice, flags: Flags) -> list[str]:
     """Every flag that is a value of the config, as ``--set`` would say it."""
-    said = {"data.corpus": flags.corpus, "seed": flags.seed}
+    said = {
+        "data.corpus": flags.corpus,
+        "data.examples.pair_mode": flags.pair_mode,
+        "seed": flags.seed,
+    }
     assignments = [f"{path}={value}" for path, value in said.items() if value is not None]
     assignments += ["data.examples.keep_leaks=true"] if flags.keep_leaks else []
-    return assignments + list(flags.set_ or [])
+    return [*assignments, *choice.assignments, *(flags.set_ or [])]

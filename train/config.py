@@ -1,6 +1,6 @@
 """What a run is: model + objective + data + optimisation, frozen, saved with every checkpoint."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -9,21 +9,46 @@ from dialog_service.models.config import Config, ModelConfig
 from dialog_service.vocabulary import VocabularyMode
 from train.data.examples import ExampleOptions
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
 
 class ConstantSchedule(Config):
     """The whole weight from the first step to the last."""
 
     kind: Literal["constant"] = "constant"
 
+    def in_fractions(self, planned_steps: int) -> "ConstantSchedule":
+        """Itself: it has no place in the run."""
+        return self
 
-class RampSchedule(Config):
-    """Zero until ``start``, then linear to the whole weight at ``end``; fractions of the run."""
+
+class _PlacedSchedule(Config):
+    """A schedule with places in the run, in fractions of it or, as papers state them, in steps.
+
+    ``RunConfig.resolved`` turns steps into fractions, so the code knows fractions alone.
+    """
+
+    unit: Literal["fraction", "step"] = "fraction"
+
+    def in_fractions(self, planned_steps: int) -> Self:
+        """The same schedule with every place a fraction of the planned steps."""
+        if self.unit == "fraction":
+            return self
+        places = {name: getattr(self, name) for name in self._places()}
+        scaled = {name: place / planned_steps for name, place in places.items() if place}
+        return self.model_copy(update={**scaled, "unit": "fraction"})
+
+    def _places(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+
+class RampSchedule(_PlacedSchedule):
+    """Zero until ``start``, then linear to the whole weight at ``end``."""
 
     kind: Literal["ramp"] = "ramp"
-    start: Fraction
-    end: Fraction
+    start: Annotated[float, Field(ge=0.0)]
+    end: Annotated[float, Field(ge=0.0)]
+
+    def _places(self) -> tuple[str, ...]:
+        return ("start", "end")
 
     @model_validator(mode="after")
     def _ends_after_its_start(self) -> "RampSchedule":
@@ -32,7 +57,28 @@ class RampSchedule(Config):
         return self
 
 
-ScheduleConfig = Annotated[ConstantSchedule | RampSchedule, Field(discriminator="kind")]
+class SigmoidSchedule(_PlacedSchedule):
+    """logistic((place - center) / width), held from where it stopped.
+
+    It stops at ``stop``, or, where that is None, at the peak of the weighted term: the place
+    where its moving average over ``window`` was highest, once it has been lower for ``patience``
+    ("peaking annealing", Stochastic WAE, section 3.1, whose code pins the place).
+    """
+
+    kind: Literal["sigmoid"] = "sigmoid"
+    center: PositiveFloat
+    width: PositiveFloat
+    stop: PositiveFloat | None = None
+    window: PositiveFloat
+    patience: PositiveFloat
+
+    def _places(self) -> tuple[str, ...]:
+        return ("center", "width", "stop", "window", "patience")
+
+
+ScheduleConfig = Annotated[
+    ConstantSchedule | RampSchedule | SigmoidSchedule, Field(discriminator="kind")
+]
 
 
 class WeightedTerm(Config):
@@ -64,13 +110,48 @@ class KlToOwnMeanTerm(WeightedTerm):
     kind: Literal["kl_to_own_mean"] = "kl_to_own_mean"
 
 
-TermConfig = Annotated[MmdTerm | KlToOwnMeanTerm, Field(discriminator="kind")]
+class KlTerm(WeightedTerm):
+    """KL of the posterior to the prior: the rest of the evidence lower bound."""
+
+    kind: Literal["kl"] = "kl"
+
+
+class CouplingTerm(WeightedTerm):
+    """A deterministic companion that the code's map learns from (Coupled-VAE, Equation 7).
+
+    ``reconstruction_weight`` (lambda_r) times the companion's own reconstruction, and
+    ``match_weight`` (lambda_m) times the distance of the two maps' values: the rational quadratic
+    kernels' sum, negative, with C = scale x base x Z, or the squared Euclidean distance.
+    """
+
+    kind: Literal["coupling"] = "coupling"
+    weight: float = Field(default=1.0, ge=0.0)
+    per: Literal["example", "token"] = "example"
+    reconstruction_weight: float = Field(default=1.0, ge=0.0)
+    match_weight: float = Field(default=2.0, ge=0.0)
+    match: Literal["rq", "euclidean"] = "rq"
+    base_per_dimension: PositiveFloat = 2.0
+
+
+TermConfig = Annotated[
+    MmdTerm | KlToOwnMeanTerm | KlTerm | CouplingTerm, Field(discriminator="kind")
+]
+
+
+class WordDropoutConfig(Config):
+    """The share of the decoder's input words that are replaced by the unknown word in training."""
+
+    rate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    schedule: Annotated[ConstantSchedule | RampSchedule, Field(discriminator="kind")] = (
+        ConstantSchedule()
+    )
 
 
 class ObjectiveConfig(Config):
-    """The terms beside reconstruction; each kind at most once."""
+    """The terms beside reconstruction, each kind at most once, and what the decoder is denied."""
 
     terms: tuple[TermConfig, ...] = ()
+    word_dropout: WordDropoutConfig = WordDropoutConfig()
 
     @model_validator(mode="after")
     def _kinds_differ(self) -> "ObjectiveConfig":
@@ -93,7 +174,8 @@ class OptimisationConfig(Config):
     """Adam, its schedule, and when a run ends.
 
     The learning rate rises over ``warmup``, a fraction of the run, then falls to
-    ``final_learning_rate`` as a cosine, or by the W papers' factor an epoch. Training stops when
+    ``final_learning_rate`` as a cosine, by the Stochastic WAE code's factor an epoch, or, as in
+    the Coupled-VAE code, halved at every thirtieth of the run's second half. Training stops when
     ``patience_epochs`` have brought no better checkpoint; 0 waits for ever.
     """
 
@@ -101,7 +183,7 @@ class OptimisationConfig(Config):
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: PositiveFloat = 1e-3
     final_learning_rate: PositiveFloat = 1e-5
-    decay: Literal["cosine", "exponential"] = "cosine"
+    decay: Literal["cosine", "exponential", "halving"] = "cosine"
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.02
     weight_decay: float = Field(default=0.0, ge=0.0)
     clip_norm: PositiveFloat = 5.0
@@ -133,11 +215,11 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _terms_fit_the_model(self) -> "RunConfig":
         for term in self.objective.terms:
-            if term.kind == "mmd" and self.model.prior.kind == "none":
-                raise ValueError("term 'mmd' needs a prior: model.prior.kind is 'none'")
-            if term.kind == "kl_to_own_mean" and self.model.posterior.kind != "gaussian":
+            if term.kind in ("mmd", "kl") and self.model.prior.kind == "none":
+                raise ValueError(f"term {term.kind!r} needs a prior: model.prior.kind is 'none'")
+            if term.kind != "mmd" and self.model.posterior.kind != "gaussian":
                 raise ValueError(
-                    "term 'kl_to_own_mean' needs a scale: model.posterior.kind is "
+                    f"term {term.kind!r} needs a scale: model.posterior.kind is "
                     f"{self.model.posterior.kind!r}, allowed is 'gaussian'"
                 )
         return self
@@ -152,22 +234,32 @@ class RunConfig(Config):
             )
         return self
 
-    def resolved(self, *, vocab_size: int, mean_target_tokens: float) -> "RunConfig":
-        """The config of the run on its corpus: the vocabulary's size, weights per example.
+    def resolved(
+        self, *, vocab_size: int, mean_target_tokens: float, planned_steps: int
+    ) -> "RunConfig":
+        """The config of the run on its corpus: weights per example, schedules in fractions.
 
         Args:
             vocab_size: entries of the fitted vocabulary, at most the requested size.
             mean_target_tokens: mean response length of the training split, end included.
+            planned_steps: of the whole run.
         """
-        terms = tuple(
-            term.model_copy(update={"weight": term.weight * mean_target_tokens, "per": "example"})
-            if term.per == "token"
-            else term
-            for term in self.objective.terms
+        dropout = self.objective.word_dropout
+        objective = ObjectiveConfig(
+            terms=tuple(
+                term.model_copy(
+                    update={
+                        "weight": term.weight
+                        * (mean_target_tokens if term.per == "token" else 1.0),
+                        "per": "example",
+                        "schedule": term.schedule.in_fractions(planned_steps),
+                    }
+                )
+                for term in self.objective.terms
+            ),
+            word_dropout=dropout.model_copy(
+                update={"schedule": dropout.schedule.in_fractions(planned_steps)}
+            ),
         )
-        return self.model_copy(
-            update={
-                "model": self.model.model_copy(update={"vocab_size": vocab_size}),
-                "objective": ObjectiveConfig(terms=terms),
-            }
-        )
+        model = self.model.model_copy(update={"vocab_size": vocab_size})
+        return self.model_copy(update={"model": model, "objective": objective})

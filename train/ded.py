@@ -1,12 +1,12 @@
 """Train DED, the deterministic encoder-decoder: ``python -m train.ded --help``."""
 
-from train.cli import command
-from train.variants import Variant, ded
+from train.cli import Choice, command
+from train.variants import ded
 
 
-def choose() -> Variant:
+def choose() -> Choice:
     """DED has no flag of its own."""
-    return ded
+    return Choice(ded)
 
 
 app = command(choose, "Train DED, the deterministic encoder-decoder (Stochastic WAE, 2019).")

@@ -6,7 +6,7 @@ from dialog_service.errors import CheckpointError
 from dialog_service.models.seq2seq import Batch, build_model
 from train.config import RunConfig
 from train.loss_sums import LossSums
-from train.objectives.objective import Losses, Objective, Step, TrainingPass
+from train.objectives.objective import Losses, Step, TrainingPass
 from train.optimiser import build_optimiser, learning_rate
 from train.ranks import Ranks
 from train.state import RunPosition, TrainingState, restore_random_state
@@ -21,7 +21,7 @@ class Learner:
         self.ranks = ranks
         self.sums = LossSums()
         torch.manual_seed(config.seed)
-        self.training_pass = TrainingPass(build_model(config.model), Objective(config.objective))
+        self.training_pass = TrainingPass(build_model(config.model), config.objective)
         optimiser = build_optimiser(self.training_pass, config.optimisation)
         self._wrapped, self._optimiser = ranks.fabric.setup(self.training_pass, optimiser)
         self._wrapped.train()

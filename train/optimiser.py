@@ -27,6 +27,8 @@ def learning_rate(config: OptimisationConfig, progress: float) -> float:
         return peak * max(progress / config.warmup, 0.01)
     share = (progress - config.warmup) / (1 - config.warmup)
     match config.decay:
+        case "halving":
+            return max(final, peak * 0.5 ** max(0, math.floor(30 * share + 1e-9) - 15))
         case "exponential":
             return max(final, peak * math.pow(PAPER_DECAY_PER_EPOCH, share * config.epochs))
         case "cosine":

@@ -46,9 +46,12 @@ def make_inputs(config: RunConfig, examples: Examples) -> RunInputs:
         )
     vocabulary = _fitted(config.data, examples)
     train = tokenise(examples.train, vocabulary, config.model)
+    optimisation = config.optimisation
     return RunInputs(
         config=config.resolved(
-            vocab_size=len(vocabulary), mean_target_tokens=train.mean_target_tokens
+            vocab_size=len(vocabulary),
+            mean_target_tokens=train.mean_target_tokens,
+            planned_steps=len(train) // optimisation.batch_size * optimisation.epochs,
         ),
         vocabulary=vocabulary,
         train=train,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dialog_service.checkpoint import Checkpoint
 from dialog_service.generation import GenerationRequest, Generator
+from dialog_service.models.seq2seq import ModelOutput
 from train.data.batches import TokenisedPairs, in_order
 from train.objectives.objective import Losses, Step, TrainingPass
 
@@ -20,9 +21,11 @@ MUTE_POINT_VARIANCE = 1e-4
 class Validation:
     """Means over the validation pairs; nats per example unless the name says otherwise.
 
-    ``objective`` weighs every term in full, whatever its schedule, so that epochs compare: it is
-    the metric that chooses the best checkpoint. ``channel_nats`` bounds what z can tell of the
-    post: 1/2 sum_j ln(1 + var_j / E[scale_j^2]), infinite where a point mass moves at all.
+    ``objective`` weighs every term in full, whatever its schedule, so that epochs compare (a
+    sigmoid alone counts as far as it has come), and leaves out terms that train parts which are
+    not served: it is the metric that chooses the best checkpoint. ``channel_nats`` bounds what z
+    can tell beyond the prior: 1/2 sum_j ln(1 + var_j / E[scale_j^2]), infinite where a point mass
+    moves at all. The latent's figures are not finite where there is no z.
     """
 
     objective: float
@@ -40,6 +43,8 @@ class Validation:
 
         No prior sets the size of a noiseless code, so that one only has to move at all.
         """
+        if math.isnan(self.latent_variance):
+            return False
         if self.posterior_scale == 0:
             return self.latent_variance < MUTE_POINT_VARIANCE
         return self.active_units == 0 or self.channel_nats < MUTE_LATENT_NATS
@@ -83,7 +88,7 @@ def _measured(training_pass: TrainingPass, pairs: TokenisedPairs, batch_size: in
         losses, output = training_pass.measured(pairs.batch(rows), Step(progress=1.0))
         for name, value in _named(losses).items():
             sums[name] = sums.get(name, torch.zeros(())) + value.double().cpu() * len(rows)
-        locs.append(output.posterior.loc.float())
+        locs.append(_told(output))
         scales.append(output.posterior.scale.float().mean(1))
         squared_scales.append(output.posterior.scale.float().square())
     means = {name: float(value) / len(pairs) for name, value in sums.items()}
@@ -102,6 +107,12 @@ def _measured(training_pass: TrainingPass, pairs: TokenisedPairs, batch_size: in
     )
 
 
+def _told(output: ModelOutput) -> Tensor:
+    """(B, Z) where z is centred, less what the prior has told of the context already."""
+    loc, prior = output.posterior.loc.float(), output.prior
+    return loc if prior is None else loc - prior.loc.float()
+
+
 def _channel_nats(variance: Tensor, noise: Tensor) -> float:
     """Capacity of Z parallel Gaussian channels from (Z,) variances; one that is still has none."""
     moving = variance > 0
@@ -109,7 +120,7 @@ def _channel_nats(variance: Tensor, noise: Tensor) -> float:
 
 
 def _named(losses: Losses) -> dict[str, Tensor]:
-    return {"objective": losses.total, "nll": losses.reconstruction, **losses.terms}
+    return {"objective": losses.judgement, "nll": losses.reconstruction, **losses.terms}
 
 
 def sample_replies(checkpoint: Checkpoint, posts: list[str], *, count: int = 3) -> list[list[str]]:

@@ -1,29 +1,35 @@
 """One function per published model: its parent plus the difference. Sizes come from the preset.
 
-Weights are the papers', stated per token; ``RunConfig.resolved`` converts them.
+Weights are the papers'; those stated per token are converted by ``RunConfig.resolved``.
 """
 
 from collections.abc import Callable
 
 from dialog_service.checkpoint import SamplingDefaults
 from dialog_service.models.config import (
+    ConditionalGaussianPrior,
     DiracPosterior,
+    FirstAndEveryStepBridge,
     GaussianPosterior,
+    GruDecoder,
+    GruEncoder,
     LstmDecoder,
     LstmEncoder,
     ModelConfig,
+    NoPosterior,
     NoPrior,
     StandardNormalPrior,
 )
 from train.config import (
+    CouplingTerm,
     DataConfig,
+    KlTerm,
     KlToOwnMeanTerm,
     MmdTerm,
     ObjectiveConfig,
-    RampSchedule,
     RunConfig,
 )
-from train.presets import Preset
+from train.presets import Preset, Sizes
 
 Variant = Callable[[Preset], RunConfig]
 
@@ -33,16 +39,50 @@ def ded(preset: Preset) -> RunConfig:
 
     Stochastic WAE (Bahuleyan et al., NAACL 2019), section 3.2 and Equation 1.
     """
+    sizes = preset.wasserstein
     return RunConfig(
         variant="ded",
         preset=preset.name,
-        model=_backbone(preset),
-        objective=ObjectiveConfig(),
-        data=DataConfig(
-            vocabulary_mode=preset.vocabulary_mode, vocabulary_size=preset.vocabulary_size
+        model=ModelConfig(
+            vocab_size=sizes.vocabulary_size,
+            embedding_dim=sizes.embedding_dim,
+            max_context_tokens=sizes.max_context_tokens,
+            max_response_tokens=sizes.max_response_tokens,
+            encoder=LstmEncoder(hidden_size=sizes.encoder_hidden_size, dropout=sizes.dropout),
+            posterior=DiracPosterior(latent_dim=sizes.latent_dim),
+            prior=NoPrior(),
+            decoder=LstmDecoder(
+                hidden_size=sizes.decoder_hidden_size,
+                dropout=sizes.dropout,
+                output_dropout=sizes.output_dropout,
+                tied_output=preset.tied_output,
+            ),
         ),
-        optimisation=preset.optimisation,
+        objective=ObjectiveConfig(),
+        data=_data(sizes),
+        optimisation=sizes.optimisation,
         sampling=SamplingDefaults(temperature=0.8, top_p=0.9),
+    )
+
+
+def ved(preset: Preset) -> RunConfig:
+    """VED: a Gaussian code of the post, its KL to N(0, I) annealed, words withheld.
+
+    Stochastic WAE, Equation 2 and section 3.1. The KL's weight is one beside the mean of a token.
+    """
+    parent = ded(preset)
+    return parent.model_copy(
+        update={
+            "variant": "ved",
+            "model": parent.model.model_copy(
+                update={"posterior": _scaled(preset), "prior": StandardNormalPrior()}
+            ),
+            "objective": ObjectiveConfig(
+                terms=(KlTerm(weight=1.0, per="token", schedule=preset.annealing),),
+                word_dropout=preset.word_dropout,
+            ),
+            "sampling": SamplingDefaults(temperature=0.7, top_p=0.9),
+        }
     )
 
 
@@ -71,42 +111,102 @@ def wed_s(preset: Preset) -> RunConfig:
     the run, or scale alone satisfies the first before the mean has learnt to carry the post.
     """
     parent = wed_d(preset)
-    posterior = GaussianPosterior(latent_dim=preset.latent_dim, initial_scale=preset.initial_scale)
     (match_prior,) = parent.objective.terms
-    match_later = match_prior.model_copy(
-        update={"schedule": RampSchedule(start=preset.match_start, end=preset.match_end)}
-    )
-    keep_spread = KlToOwnMeanTerm(
-        weight=0.01,
-        per="token",
-        schedule=RampSchedule(start=preset.spread_start, end=preset.spread_end),
-    )
+    match_later = match_prior.model_copy(update={"schedule": preset.match})
+    keep_spread = KlToOwnMeanTerm(weight=0.01, per="token", schedule=preset.spread)
     return parent.model_copy(
         update={
             "variant": "wed_s",
-            "model": parent.model.model_copy(update={"posterior": posterior}),
+            "model": parent.model.model_copy(update={"posterior": _scaled(preset)}),
             "objective": ObjectiveConfig(terms=(match_later, keep_spread)),
             "sampling": SamplingDefaults(temperature=0.7, top_p=0.9),
         }
     )
 
 
-def _backbone(preset: Preset) -> ModelConfig:
-    return ModelConfig(
-        vocab_size=preset.vocabulary_size,
-        embedding_dim=preset.embedding_dim,
-        max_context_tokens=preset.max_context_tokens,
-        max_response_tokens=preset.max_response_tokens,
-        encoder=LstmEncoder(hidden_size=preset.encoder_hidden_size, dropout=preset.dropout),
-        posterior=DiracPosterior(latent_dim=preset.latent_dim),
-        prior=NoPrior(),
-        decoder=LstmDecoder(
-            hidden_size=preset.decoder_hidden_size,
-            dropout=preset.dropout,
-            output_dropout=preset.output_dropout,
-            tied_output=preset.tied_output,
+def gru(preset: Preset) -> RunConfig:
+    """The GRU encoder-decoder: the context's state is the signal, there is no z.
+
+    Coupled-VAE (Wu et al., EMNLP 2020), section 5.10 and appendix I.
+    """
+    sizes = preset.conditional
+    return RunConfig(
+        variant="gru",
+        preset=preset.name,
+        model=ModelConfig(
+            vocab_size=sizes.vocabulary_size,
+            embedding_dim=sizes.embedding_dim,
+            max_context_tokens=sizes.max_context_tokens,
+            max_response_tokens=sizes.max_response_tokens,
+            encoder=GruEncoder(hidden_size=sizes.encoder_hidden_size, dropout=sizes.dropout),
+            posterior=NoPosterior(),
+            prior=NoPrior(),
+            bridge=FirstAndEveryStepBridge(),
+            decoder=GruDecoder(
+                hidden_size=sizes.decoder_hidden_size,
+                projection_size=sizes.embedding_dim,
+                dropout=sizes.dropout,
+                output_dropout=sizes.output_dropout,
+            ),
         ),
+        objective=ObjectiveConfig(),
+        data=_data(sizes),
+        optimisation=sizes.optimisation,
+        sampling=SamplingDefaults(temperature=0.8, top_p=0.9),
     )
 
 
-VARIANTS: dict[str, Variant] = {"ded": ded, "wed_d": wed_d, "wed_s": wed_s}
+def cvae(preset: Preset) -> RunConfig:
+    """CVAE: GRU with a z inferred from post and reply, drawn from the post alone to reply.
+
+    Coupled-VAE, section 5.10: the evidence lower bound, its KL coming in linearly (appendix C).
+    """
+    parent = gru(preset)
+    posterior = GaussianPosterior(
+        latent_dim=preset.conditional.latent_dim, sees="context_and_response", initial_scale=1.0
+    )
+    return parent.model_copy(
+        update={
+            "variant": "cvae",
+            "model": parent.model.model_copy(
+                update={"posterior": posterior, "prior": ConditionalGaussianPrior()}
+            ),
+            "objective": ObjectiveConfig(
+                terms=(KlTerm(weight=1.0, per="example", schedule=preset.kl_ramp),)
+            ),
+            "sampling": SamplingDefaults(temperature=0.7, top_p=0.9),
+        }
+    )
+
+
+def coupled_cvae(preset: Preset) -> RunConfig:
+    """Coupled-CVAE: CVAE whose map of z learns from a deterministic companion's.
+
+    Coupled-VAE, Equation 7; lambda_r 1, lambda_m 2 (its code's default for dialog).
+    """
+    parent = cvae(preset)
+    terms = (*parent.objective.terms, CouplingTerm())
+    return parent.model_copy(
+        update={"variant": "coupled_cvae", "objective": ObjectiveConfig(terms=terms)}
+    )
+
+
+def _scaled(preset: Preset) -> GaussianPosterior:
+    return GaussianPosterior(
+        latent_dim=preset.wasserstein.latent_dim, initial_scale=preset.initial_scale
+    )
+
+
+def _data(sizes: Sizes) -> DataConfig:
+    return DataConfig(vocabulary_mode=sizes.vocabulary_mode, vocabulary_size=sizes.vocabulary_size)
+
+
+VARIANTS: dict[str, Variant] = {
+    "ded": ded,
+    "ved": ved,
+    "wed_d": wed_d,
+    "wed_s": wed_s,
+    "gru": gru,
+    "cvae": cvae,
+    "coupled_cvae": coupled_cvae,
+}

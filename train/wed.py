@@ -4,17 +4,17 @@ from typing import Annotated
 
 import typer
 
-from train.cli import command
-from train.variants import Variant, wed_d, wed_s
+from train.cli import Choice, command
+from train.variants import wed_d, wed_s
 
 
 def choose(
     stochastic: Annotated[
         bool, typer.Option("--stochastic", help="WED-S: z is drawn from a Gaussian.")
     ] = False,
-) -> Variant:
+) -> Choice:
     """WED-S with ``--stochastic``, else WED-D."""
-    return wed_s if stochastic else wed_d
+    return Choice(wed_s if stochastic else wed_d)
 
 
 app = command(choose, "Train a Wasserstein encoder-decoder (Stochastic WAE, 2019).")

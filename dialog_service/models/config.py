@@ -5,7 +5,7 @@ they are the presets' business; what a paper fixes has.
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -19,11 +19,30 @@ class Config(BaseModel):
 
 
 class LstmEncoder(Config):
-    """Bidirectional LSTM over the context, ``hidden_size`` units per direction."""
+    """Bidirectional LSTM over a text, ``hidden_size`` units per direction."""
 
     kind: Literal["lstm"] = "lstm"
     hidden_size: PositiveInt
     dropout: Probability = 0.2
+
+
+class GruEncoder(Config):
+    """Bidirectional GRU over a text, ``hidden_size`` units per direction."""
+
+    kind: Literal["gru"] = "gru"
+    hidden_size: PositiveInt
+    dropout: Probability = 0.2
+
+
+class NoPosterior(Config):
+    """No z at all: the context reaches the decoder through the bridge alone (GRU)."""
+
+    kind: Literal["none"] = "none"
+
+    @property
+    def latent_dim(self) -> int:
+        """Z is 0."""
+        return 0
 
 
 class DiracPosterior(Config):
@@ -33,21 +52,15 @@ class DiracPosterior(Config):
     latent_dim: PositiveInt
 
 
-class GaussianPosterior(Config):
-    """Diagonal Gaussian, mean and log scale linear in the encoder's state (VED, WED-S).
+class _GaussianScale(Config):
+    """A learned log scale: where it starts, and the clamp that keeps ``exp`` finite."""
 
-    ``initial_scale`` starts the deviation small, so that the mean can learn to carry the context
-    before noise drowns it; the log scale is clamped to keep ``exp`` finite.
-    """
-
-    kind: Literal["gaussian"] = "gaussian"
-    latent_dim: PositiveInt
-    initial_scale: float = Field(default=0.1, gt=0.0, le=1.0)
+    initial_scale: float = Field(default=1.0, gt=0.0, le=1.0)
     min_log_scale: float = -8.0
     max_log_scale: float = 4.0
 
     @model_validator(mode="after")
-    def _scale_starts_where_it_can_move(self) -> "GaussianPosterior":
+    def _scale_starts_where_it_can_move(self) -> Self:
         start = math.log(self.initial_scale)
         if not self.min_log_scale < start < self.max_log_scale:
             raise ValueError(
@@ -57,8 +70,23 @@ class GaussianPosterior(Config):
         return self
 
 
+class GaussianPosterior(_GaussianScale):
+    """Diagonal Gaussian, mean and log scale linear in what it sees.
+
+    Of the context alone (VED, WED-S), z is what a reply is made of. Of context and response
+    (CVAE), the response must be known, so a reply's z comes from the prior. ``initial_scale``
+    starts the deviation small, so that the mean can learn to carry the context before noise
+    drowns it.
+    """
+
+    kind: Literal["gaussian"] = "gaussian"
+    latent_dim: PositiveInt
+    sees: Literal["context", "context_and_response"] = "context"
+    initial_scale: float = Field(default=0.1, gt=0.0, le=1.0)
+
+
 class NoPrior(Config):
-    """No distribution is asked of the codes (DED)."""
+    """No distribution is asked of the codes (DED, GRU)."""
 
     kind: Literal["none"] = "none"
 
@@ -69,10 +97,25 @@ class StandardNormalPrior(Config):
     kind: Literal["standard_normal"] = "standard_normal"
 
 
+class ConditionalGaussianPrior(_GaussianScale):
+    """Diagonal Gaussian, mean and log scale linear in the context's state (CVAE)."""
+
+    kind: Literal["conditional_gaussian"] = "conditional_gaussian"
+
+
 class EveryStepBridge(Config):
     """z joins the word embedding at every decoder step (Stochastic WAE, section 2)."""
 
     kind: Literal["every_step"] = "every_step"
+
+
+class FirstAndEveryStepBridge(Config):
+    """u = MLP(z) + W e_c is the first word, and joins the embedding at every step after.
+
+    Coupled-VAE (2020), section 5.10 and appendix I; without z, u = W e_c.
+    """
+
+    kind: Literal["first_and_every_step"] = "first_and_every_step"
 
 
 class LstmDecoder(Config):
@@ -89,11 +132,25 @@ class LstmDecoder(Config):
     tied_output: bool = False
 
 
-EncoderConfig = LstmEncoder
-PosteriorConfig = Annotated[DiracPosterior | GaussianPosterior, Field(discriminator="kind")]
-PriorConfig = Annotated[NoPrior | StandardNormalPrior, Field(discriminator="kind")]
-BridgeConfig = EveryStepBridge
-DecoderConfig = LstmDecoder
+class GruDecoder(Config):
+    """One-layer GRU from a zero state; its states pass a tanh layer of ``projection_size``."""
+
+    kind: Literal["gru"] = "gru"
+    hidden_size: PositiveInt
+    projection_size: PositiveInt
+    dropout: Probability = 0.2
+    output_dropout: Probability = 0.2
+
+
+EncoderConfig = Annotated[LstmEncoder | GruEncoder, Field(discriminator="kind")]
+PosteriorConfig = Annotated[
+    NoPosterior | DiracPosterior | GaussianPosterior, Field(discriminator="kind")
+]
+PriorConfig = Annotated[
+    NoPrior | StandardNormalPrior | ConditionalGaussianPrior, Field(discriminator="kind")
+]
+BridgeConfig = Annotated[EveryStepBridge | FirstAndEveryStepBridge, Field(discriminator="kind")]
+DecoderConfig = Annotated[LstmDecoder | GruDecoder, Field(discriminator="kind")]
 
 
 class ModelConfig(Config):
@@ -115,11 +172,39 @@ class ModelConfig(Config):
         """Z."""
         return self.posterior.latent_dim
 
+    @property
+    def posterior_sees_response(self) -> bool:
+        """Whether q is of context and response, so that replies take z from the prior."""
+        return self.posterior.kind == "gaussian" and self.posterior.sees == "context_and_response"
+
     @model_validator(mode="after")
     def _pairs_are_possible(self) -> "ModelConfig":
-        if self.posterior.kind == "gaussian" and self.prior.kind == "none":
+        posterior, prior = self.posterior.kind, self.prior.kind
+        if posterior == "gaussian" and prior == "none":
             raise ValueError(
                 "posterior.kind 'gaussian' with prior.kind 'none': nothing holds the scale above "
                 "zero; use posterior.kind 'dirac' or prior.kind 'standard_normal'"
+            )
+        if posterior == "none" and prior != "none":
+            raise ValueError(
+                f"posterior.kind 'none' with prior.kind {prior!r}: there is no z to compare with "
+                "it; use prior.kind 'none'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _context_reaches_the_decoder(self) -> "ModelConfig":
+        if self.bridge.kind != "every_step":
+            return self
+        if self.posterior.kind == "none":
+            raise ValueError(
+                "bridge.kind 'every_step' with posterior.kind 'none': nothing of the context "
+                "reaches the decoder; use bridge.kind 'first_and_every_step'"
+            )
+        if self.posterior_sees_response and self.prior.kind != "conditional_gaussian":
+            raise ValueError(
+                "bridge.kind 'every_step', where z is drawn from a prior that ignores the "
+                "context: use prior.kind 'conditional_gaussian' or bridge.kind "
+                "'first_and_every_step'"
             )
         return self

@@ -1,51 +1,56 @@
-"""From z and the words so far to a distribution over the next word."""
+"""From the signal and the words so far to a distribution over the next word."""
 
+import torch
 from torch import Tensor, nn
 
-from dialog_service.models.bridge import EveryStepBridge
-from dialog_service.models.config import DecoderConfig
+from dialog_service.models.bridge import Bridge, joined
+from dialog_service.models.config import DecoderConfig, GruDecoder, LstmDecoder
 from dialog_service.models.dropout import Dropout
-from dialog_service.models.recurrence import Recurrence, State, product
+from dialog_service.models.recurrence import State, build_recurrence, product
 
 
-class LstmDecoder(nn.Module):
-    """One-layer LSTM from a zero state, and the map from its states to words.
+class Decoder(nn.Module):
+    """One recurrence from a zero state, and the map from its states to words.
 
     ``features`` stops before the vocabulary: training compares (B T, O) features with the words
     block by block and never holds all (B, T, V) scores; decoding scores one step at a time.
+    Where the bridge says so, the signal takes the place of the begin-of-sequence embedding.
     """
 
-    def __init__(self, config: DecoderConfig, embedding: nn.Embedding, bridge: EveryStepBridge):
-        """Build the decoder over a shared embedding table."""
+    def __init__(self, config: DecoderConfig, embedding: nn.Embedding, bridge: Bridge) -> None:
+        """Build the decoder over a shared embedding table and for a bridge's signal."""
         super().__init__()
         self.embedding = embedding
-        self.bridge = bridge
-        self.recurrence = Recurrence(bridge.input_size, config.hidden_size)
+        self.is_signal_first_word = bridge.is_first_word
+        self.recurrence = build_recurrence(
+            config.kind, embedding.embedding_dim + bridge.signal_size, config.hidden_size
+        )
         self.dropout = Dropout(config.dropout)
         self.output_dropout = Dropout(config.output_dropout)
-        width = embedding.embedding_dim if config.tied_output else config.hidden_size
-        self.projection = (
-            nn.Linear(config.hidden_size, width) if config.tied_output else nn.Identity()
-        )
+        self.projection, self.activation = _projection(config, embedding)
+        width = getattr(self.projection, "out_features", config.hidden_size)
         self.output = nn.Linear(width, embedding.num_embeddings)
         nn.init.zeros_(self.output.bias)
-        if config.tied_output:
+        if config.kind == "lstm" and config.tied_output:
             self.output.weight = embedding.weight
 
-    def features(self, inputs: Tensor, lengths: Tensor, z: Tensor) -> Tensor:
+    def features(self, inputs: Tensor, lengths: Tensor, signal: Tensor) -> Tensor:
         """What the vocabulary layer sees, under teacher forcing.
 
         Args:
             inputs: (B, T) ids, begin-of-sequence first.
             lengths: (B,) real tokens per row.
-            z: (B, Z).
+            signal: (B, G), from the bridge.
 
         Returns:
             (B, T, O); undefined at padding.
         """
-        joined = self.dropout(self.bridge(self.embedding(inputs), z))
-        hidden = self.recurrence.sequence(joined, lengths)  # (B, T, H)
-        features: Tensor = self.projection(self.output_dropout(hidden))
+        given = self.dropout(joined(self.embedding(inputs), signal))
+        if self.is_signal_first_word:
+            first = joined(signal, signal)[:, None].to(given.dtype)  # (B, 1, 2E)
+            given = torch.cat([first, given[:, 1:]], dim=1)
+        hidden = self.recurrence.sequence(given, lengths)  # (B, T, H)
+        features: Tensor = self.activation(self.projection(self.output_dropout(hidden)))
         return features
 
     def logits(self, features: Tensor) -> Tensor:
@@ -53,33 +58,50 @@ class LstmDecoder(nn.Module):
         scores: Tensor = self.output(features)
         return scores
 
-    def start(self, z: Tensor) -> State:
-        """The state before the first word, for (B, Z) codes."""
-        return self.recurrence.zero_state(z)
+    def start(self, signal: Tensor) -> State:
+        """The state before the first word, for (B, G) signals."""
+        return self.recurrence.zero_state(signal)
 
-    def step(self, previous: Tensor, z: Tensor, state: State) -> tuple[Tensor, State]:
+    def first_step(self, previous: Tensor, signal: Tensor, state: State) -> tuple[Tensor, State]:
+        """Scores of the first word; as ``step``."""
+        embedded = signal if self.is_signal_first_word else self.embedding(previous)
+        return self._scored(joined(embedded, signal), state)
+
+    def step(self, previous: Tensor, signal: Tensor, state: State) -> tuple[Tensor, State]:
         """Scores of the next word; equal to ``logits(features(...))`` at the same place.
 
         Args:
             previous: (B,) ids of the words before.
-            z: (B, Z).
-            state: as returned by ``start`` or ``step``.
+            signal: (B, G).
+            state: as returned by ``first_step`` or ``step``.
 
         Returns:
             (B, V) float32 scores, and the state after.
         """
-        joined = self.bridge(self.embedding(previous), z)
-        hidden, cell = self.recurrence.step(joined, state)
-        features = hidden
+        return self._scored(joined(self.embedding(previous), signal), state)
+
+    def _scored(self, given: Tensor, state: State) -> tuple[Tensor, State]:
+        state = self.recurrence.step(given, state)
+        features = state[0]
         if isinstance(self.projection, nn.Linear):
-            features = product(hidden, self.projection.weight, self.projection.bias)
-        return product(features, self.output.weight, self.output.bias), (hidden, cell)
+            features = product(features, self.projection.weight, self.projection.bias)
+        features = self.activation(features)
+        return product(features, self.output.weight, self.output.bias), state
 
 
-def build_decoder(
-    config: DecoderConfig, embedding: nn.Embedding, bridge: EveryStepBridge
-) -> LstmDecoder:
-    """The decoder of a config: the one place that reads ``decoder.kind``."""
+def _projection(
+    config: LstmDecoder | GruDecoder, embedding: nn.Embedding
+) -> tuple[nn.Linear | nn.Identity, nn.Tanh | nn.Identity]:
+    """What stands between the hidden state and the vocabulary layer."""
     match config.kind:
+        case "gru":
+            return nn.Linear(config.hidden_size, config.projection_size), nn.Tanh()
+        case "lstm" if config.tied_output:
+            return nn.Linear(config.hidden_size, embedding.embedding_dim), nn.Identity()
         case "lstm":
-            return LstmDecoder(config, embedding, bridge)
+            return nn.Identity(), nn.Identity()
+
+
+def build_decoder(config: DecoderConfig, embedding: nn.Embedding, bridge: Bridge) -> Decoder:
+    """The decoder of a config; ``build_recurrence`` and ``_projection`` read its kind."""
+    return Decoder(config, embedding, bridge)

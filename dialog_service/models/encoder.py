@@ -1,30 +1,30 @@
-"""From context ids to one vector per context."""
+"""From the ids of a text to one vector."""
 
 import torch
 from torch import Tensor, nn
 
 from dialog_service.models.config import EncoderConfig
 from dialog_service.models.dropout import Dropout
-from dialog_service.models.recurrence import Recurrence
+from dialog_service.models.recurrence import Recurrence, build_recurrence
 
 
-class LstmEncoder(nn.Module):
-    """Bidirectional LSTM; the final hidden states of both directions, side by side.
+class BidirectionalEncoder(nn.Module):
+    """Two recurrences, one in each direction; the final hidden states of both directions, side by side.
 
     Two one-directional runs, the second over each row reversed within its length, and the states
     gathered at length - 1.
     """
 
-    def __init__(self, embedding_dim: int, hidden_size: int, dropout: float) -> None:
-        """Build both directions; ``dropout`` applies to the inputs."""
+    def __init__(self, config: EncoderConfig, embedding_dim: int) -> None:
+        """Build both directions; dropout applies to the inputs."""
         super().__init__()
-        self.forwards = Recurrence(embedding_dim, hidden_size)
-        self.backwards = Recurrence(embedding_dim, hidden_size)
-        self.dropout = Dropout(dropout)
-        self.output_size = 2 * hidden_size
+        self.forwards = build_recurrence(config.kind, embedding_dim, config.hidden_size)
+        self.backwards = build_recurrence(config.kind, embedding_dim, config.hidden_size)
+        self.dropout = Dropout(config.dropout)
+        self.output_size = 2 * config.hidden_size
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """Encode whole contexts.
+        """Encode whole texts.
 
         Args:
             embedded: (B, S, E) embedded ids, anything past a row's length.
@@ -59,9 +59,9 @@ def _walked(direction: Recurrence, embedded: Tensor, lengths: Tensor) -> Tensor:
     state = direction.zero_state(embedded)
     steps = embedded.transpose(0, 1).contiguous()  # one layout whatever S is
     for position, inputs in enumerate(steps):
-        hidden, cell = direction.step(inputs, state)
         inside = (position < lengths)[:, None]
-        state = (torch.where(inside, hidden, state[0]), torch.where(inside, cell, state[1]))
+        after = direction.step(inputs, state)
+        state = tuple(torch.where(inside, *pair) for pair in zip(after, state, strict=True))
     return state[0]
 
 
@@ -73,8 +73,6 @@ def _reversed_rows(embedded: Tensor, lengths: Tensor) -> Tensor:
     return embedded.gather(1, index[:, :, None].expand_as(embedded))
 
 
-def build_encoder(config: EncoderConfig, embedding_dim: int) -> LstmEncoder:
-    """The encoder of a config: the one place that reads ``encoder.kind``."""
-    match config.kind:
-        case "lstm":
-            return LstmEncoder(embedding_dim, config.hidden_size, config.dropout)
+def build_encoder(config: EncoderConfig, embedding_dim: int) -> BidirectionalEncoder:
+    """The encoder of a config; ``build_recurrence`` reads its kind."""
+    return BidirectionalEncoder(config, embedding_dim)

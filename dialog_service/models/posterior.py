@@ -1,14 +1,25 @@
-"""From the encoder's state to a distribution over z."""
+"""From an encoder's state to a distribution over z."""
 
 import math
 
+import torch
 from torch import Tensor, nn
 
+from dialog_service.models.config import ConditionalGaussianPrior, PosteriorConfig
 from dialog_service.models.config import GaussianPosterior as GaussianConfig
-from dialog_service.models.config import PosteriorConfig
 from dialog_service.models.distributions import DiagonalGaussian, Dirac
 
 Belief = DiagonalGaussian | Dirac
+
+
+class NoPosterior(nn.Module):
+    """The only distribution over no dimensions."""
+
+    is_deterministic = True
+
+    def forward(self, encoded: Tensor) -> Dirac:
+        """(B, I) encoder states -> point masses over (B, 0)."""
+        return Dirac(torch.zeros(len(encoded), 0, device=encoded.device))
 
 
 class DiracPosterior(nn.Module):
@@ -23,19 +34,21 @@ class DiracPosterior(nn.Module):
 
     def forward(self, encoded: Tensor) -> Dirac:
         """(B, I) encoder states -> point masses over (B, Z)."""
-        return Dirac(self.loc(encoded))
+        return Dirac(self.loc(encoded).float())
 
 
-class GaussianPosterior(nn.Module):
-    """N(W e + b, diag exp(V e + c)^2)."""
+class LinearGaussian(nn.Module):
+    """N(W e + b, diag exp(V e + c)^2): a posterior of what e is of, or a prior of the context."""
 
     is_deterministic = False
 
-    def __init__(self, input_size: int, config: GaussianConfig) -> None:
-        """Build both maps; the scale starts at ``initial_scale`` for every context."""
+    def __init__(
+        self, input_size: int, latent_dim: int, config: GaussianConfig | ConditionalGaussianPrior
+    ) -> None:
+        """Build both maps; the scale starts at ``initial_scale`` for every input."""
         super().__init__()
-        self.loc = nn.Linear(input_size, config.latent_dim)
-        self.log_scale = nn.Linear(input_size, config.latent_dim)
+        self.loc = nn.Linear(input_size, latent_dim)
+        self.log_scale = nn.Linear(input_size, latent_dim)
         nn.init.zeros_(self.log_scale.weight)
         nn.init.constant_(self.log_scale.bias, math.log(config.initial_scale))
         self.clamp = (config.min_log_scale, config.max_log_scale)
@@ -46,13 +59,15 @@ class GaussianPosterior(nn.Module):
         return DiagonalGaussian(self.loc(encoded).float(), log_scale.exp())
 
 
-Posterior = DiracPosterior | GaussianPosterior
+Posterior = NoPosterior | DiracPosterior | LinearGaussian
 
 
 def build_posterior(config: PosteriorConfig, input_size: int) -> Posterior:
     """The posterior of a config: the one place that reads ``posterior.kind``."""
     match config.kind:
+        case "none":
+            return NoPosterior()
         case "dirac":
             return DiracPosterior(input_size, config.latent_dim)
         case "gaussian":
-            return GaussianPosterior(input_size, config)
+            return LinearGaussian(input_size, config.latent_dim, config)

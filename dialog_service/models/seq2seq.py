@@ -1,4 +1,4 @@
-"""The composition: context -> posterior over z -> response; alone in reading a ModelConfig.
+"""The composition: context -> z -> response; alone in reading a ModelConfig.
 
 It knows nothing of losses: what only training needs belongs to an objective term.
 """
@@ -13,7 +13,7 @@ from dialog_service.models.bridge import build_bridge
 from dialog_service.models.config import ModelConfig
 from dialog_service.models.decoder import build_decoder
 from dialog_service.models.distributions import DiagonalGaussian
-from dialog_service.models.encoder import build_encoder
+from dialog_service.models.encoder import BidirectionalEncoder, build_encoder
 from dialog_service.models.posterior import Belief, build_posterior
 from dialog_service.models.prior import build_prior
 
@@ -35,13 +35,48 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inference:
+    """What a batch says of z.
+
+    ``context`` (B, C) is the context's state, ``seen`` (B, P) what the posterior was given: the
+    context's state, behind the response's where it sees that too. ``prior`` is None where nothing
+    is asked of z.
+    """
+
+    context: Tensor
+    seen: Tensor
+    posterior: Belief
+    prior: DiagonalGaussian | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOutput:
     """What one pass yields: beliefs about z, one draw z (B, Z), features (B, T, O)."""
 
-    posterior: Belief
-    prior: DiagonalGaussian | None
+    inference: Inference
     z: Tensor
     features: Tensor
+
+    @property
+    def posterior(self) -> Belief:
+        """q, over (B, Z)."""
+        return self.inference.posterior
+
+    @property
+    def prior(self) -> DiagonalGaussian | None:
+        """p(z), over (B, Z)."""
+        return self.inference.prior
+
+
+class ReplyCodes(NamedTuple):
+    """Where the z of each context's replies comes from, float32, and its share of the signal.
+
+    (B, Z) loc and scale; (B, G') what the context adds to the signal beside z.
+    """
+
+    loc: Tensor
+    scale: Tensor
+    share: Tensor
 
 
 class LatentSeq2Seq(nn.Module):
@@ -54,37 +89,85 @@ class LatentSeq2Seq(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim, padding_idx=PAD_ID)
         nn.init.normal_(self.embedding.weight, std=config.embedding_dim**-0.5)
         self.encoder = build_encoder(config.encoder, config.embedding_dim)
-        self.posterior = build_posterior(config.posterior, self.encoder.output_size)
-        self.prior = build_prior(config.prior)
-        bridge = build_bridge(config.bridge, config.embedding_dim, config.latent_dim)
-        self.decoder = build_decoder(config.decoder, self.embedding, bridge)
+        context_size = seen_size = self.encoder.output_size
+        self.response_encoder: BidirectionalEncoder | None = None
+        if config.posterior_sees_response:
+            self.response_encoder = build_encoder(config.encoder, config.embedding_dim)
+            seen_size += self.response_encoder.output_size
+        self.posterior = build_posterior(config.posterior, seen_size)
+        self.prior = build_prior(config.prior, context_size, config.latent_dim)
+        self.bridge = build_bridge(
+            config.bridge,
+            context_size=context_size,
+            latent_dim=config.latent_dim,
+            embedding_dim=config.embedding_dim,
+        )
+        self.decoder = build_decoder(config.decoder, self.embedding, self.bridge)
 
     @property
     def is_deterministic(self) -> bool:
         """Whether a context has one code, so that replies differ by token sampling alone."""
-        return self.posterior.is_deterministic
+        return self.response_encoder is None and self.posterior.is_deterministic
 
-    def infer(self, context: Tensor, lengths: Tensor) -> Belief:
-        """q(z | context) under teacher-forced shapes: (B, S) ids and (B,) lengths -> (B, Z)."""
-        belief: Belief = self.posterior(self.encoder(self.embedding(context), lengths))
+    def infer(self, batch: Batch) -> Inference:
+        """Beliefs about the z of each of B examples."""
+        context = self.encoder(self.embedding(batch.context), batch.context_lengths)  # (B, C)
+        seen = context
+        if self.response_encoder is not None:
+            embedded = self.embedding(batch.targets)
+            response = self.response_encoder(embedded, batch.target_lengths)
+            seen = torch.cat([response, context], dim=1)  # (B, P)
+        return Inference(
+            context=context,
+            seen=seen,
+            posterior=self.posterior(seen),
+            prior=self.prior(context),
+        )
+
+    def reply_belief(self, context: Tensor) -> Belief:
+        """Where a reply's z comes from: the posterior, or the prior if that sees the response.
+
+        Args:
+            context: (B, C) states of contexts.
+        """
+        source = self.posterior if self.response_encoder is None else self.prior
+        belief: Belief = source(context)
         return belief
+
+    def features(self, batch: Batch, z: Tensor, context: Tensor) -> Tensor:
+        """What the vocabulary layer sees of B responses under teacher forcing.
+
+        Args:
+            batch: B examples.
+            z: (B, Z).
+            context: (B, C) states of their contexts.
+
+        Returns:
+            (B, T, O); undefined at padding.
+        """
+        signal = self.bridge(z, self.bridge.share(context))
+        return self.decoder.features(batch.inputs, batch.target_lengths, signal)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """One training pass with one draw of z per example."""
-        posterior = self.infer(batch.context, batch.context_lengths)
-        z = posterior.rsample()
-        features = self.decoder.features(batch.inputs, batch.target_lengths, z)
-        return ModelOutput(posterior=posterior, prior=self.prior(z), z=z, features=features)
+        inference = self.infer(batch)
+        z = inference.posterior.rsample()
+        return ModelOutput(
+            inference=inference, z=z, features=self.features(batch, z, inference.context)
+        )
 
     @torch.inference_mode()
-    def infer_stepwise(self, context: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Loc and scale of the reply code for serving, each (B, Z) float32.
+    def infer_stepwise(self, context: Tensor, lengths: Tensor) -> ReplyCodes:
+        """What serving needs of (B, S) contexts with (B,) lengths.
 
-        Equal to ``infer`` in evaluation; a row's bits do not depend on the other rows' lengths.
+        Equal to ``reply_belief`` in evaluation; a row's bits do not depend on the other rows'
+        lengths.
         """
         encoded = self.encoder.encode_stepwise(self.embedding(context), lengths)
-        belief: Belief = self.posterior(encoded.to(self.posterior.loc.weight.dtype))
-        return belief.loc.float(), belief.scale.float()
+        encoded = encoded.to(self.embedding.weight.dtype)
+        belief = self.reply_belief(encoded)
+        share = self.bridge.share(encoded)
+        return ReplyCodes(belief.loc.float(), belief.scale.float(), share.float())
 
 
 def build_model(config: ModelConfig) -> LatentSeq2Seq:

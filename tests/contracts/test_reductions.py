@@ -20,7 +20,7 @@ def test_wed_s_with_no_scale_is_wed_d() -> None:
     torch.nn.init.constant_(stochastic.posterior.log_scale.bias, -100.0)
     stochastic.posterior.clamp = (-100.0, 4.0)
     batch = tiny_batch()
-    objective = Objective(tiny_config("wed_d").objective)
+    objective = Objective(tiny_config("wed_d").objective, deterministic)
     torch.manual_seed(5)
     with_scale = objective(stochastic, batch, stochastic(batch), Step(progress=1.0))
     torch.manual_seed(5)
@@ -35,6 +35,6 @@ def test_wed_d_with_no_weight_is_ded() -> None:
     weightless = ObjectiveConfig(
         terms=tuple(term.model_copy(update={"weight": 0.0}) for term in terms)
     )
-    wed = TrainingPass(seeded("wed_d"), Objective(weightless))(batch, Step(progress=1.0))
-    ded = TrainingPass(seeded("ded"), Objective(ObjectiveConfig()))(batch, Step(progress=1.0))
+    wed = TrainingPass(seeded("wed_d"), weightless)(batch, Step(progress=1.0))
+    ded = TrainingPass(seeded("ded"), ObjectiveConfig())(batch, Step(progress=1.0))
     torch.testing.assert_close(wed.total, ded.total)

@@ -15,7 +15,7 @@ from dialog_service.checkpoint import (
 from dialog_service.generation import GenerationRequest, Generator, SamplingParameters
 from dialog_service.models.seq2seq import LatentSeq2Seq, build_model
 from dialog_service.vocabulary import Vocabulary
-from train.objectives.objective import Objective, Step, TrainingPass
+from train.objectives.objective import Step, TrainingPass
 from train.variants import VARIANTS
 
 pytestmark = pytest.mark.parametrize("variant", VARIANTS)
@@ -27,7 +27,7 @@ def built(variant: str) -> LatentSeq2Seq:
 
 
 def training_pass(variant: str) -> TrainingPass:
-    return TrainingPass(built(variant), Objective(tiny_config(variant).objective))
+    return TrainingPass(built(variant), tiny_config(variant).objective)
 
 
 def checkpoint(variant: str) -> Checkpoint:
@@ -54,8 +54,10 @@ def request(text: str, seed: int, count: int = 4) -> GenerationRequest:
 def test_output_has_the_documented_shapes(variant: str) -> None:
     batch, model = tiny_batch(), built(variant)
     output = model(batch)
-    assert output.z.shape == (5, 6)
-    assert output.posterior.loc.shape == output.posterior.scale.shape == (5, 6)
+    latent = (5, model.config.latent_dim)
+    assert output.z.shape == latent
+    assert output.posterior.loc.shape == output.posterior.scale.shape == latent
+    assert model.reply_belief(output.inference.context).loc.shape == latent
     assert model.decoder.logits(output.features).shape == (5, 8, 40)
 
 
@@ -101,21 +103,26 @@ def test_further_padding_changes_no_loss(variant: str) -> None:
 
 def test_stepwise_decoding_equals_teacher_forcing(variant: str) -> None:
     batch, model = tiny_batch(), built(variant).eval()
-    z = torch.randn(5, 6)
-    taught = model.decoder.logits(model.decoder.features(batch.inputs, batch.target_lengths, z))
-    state = model.decoder.start(z)
+    context = model.infer(batch).context
+    z = torch.randn(5, model.config.latent_dim)
+    taught = model.decoder.logits(model.features(batch, z, context))
+    signal = model.bridge(z, model.bridge.share(context))
+    state = model.decoder.start(signal)
     for step in range(8):
-        scores, state = model.decoder.step(batch.inputs[:, step], z, state)
+        next_word = model.decoder.step if step else model.decoder.first_step
+        scores, state = next_word(batch.inputs[:, step], signal, state)
         real = batch.target_lengths > step
         torch.testing.assert_close(scores[real], taught[real, step], atol=1e-5, rtol=1e-4)
 
 
 def test_stepwise_encoding_equals_the_whole_sequence(variant: str) -> None:
     batch, model = tiny_batch(), built(variant).eval()
-    belief = model.infer(batch.context, batch.context_lengths)
-    loc, scale = model.infer_stepwise(batch.context, batch.context_lengths)
-    torch.testing.assert_close(loc, belief.loc, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(scale, belief.scale, atol=1e-5, rtol=1e-4)
+    context = model.infer(batch).context
+    belief, share = model.reply_belief(context), model.bridge.share(context)
+    found = model.infer_stepwise(batch.context, batch.context_lengths)
+    torch.testing.assert_close(found.loc, belief.loc, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.scale, belief.scale, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.share, share, atol=1e-5, rtol=1e-4)
 
 
 def test_a_saved_model_replies_the_same(variant: str, tmp_path: Path) -> None:

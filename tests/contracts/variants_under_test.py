@@ -6,28 +6,30 @@ import torch
 
 from dialog_service.models.seq2seq import Batch
 from train.config import OptimisationConfig, RunConfig
-from train.presets import SMALL
+from train.presets import SMALL, Sizes
 from train.variants import VARIANTS
 
-TINY = replace(
-    SMALL,
-    name="tiny",
+SIZES = Sizes(
     embedding_dim=12,
     encoder_hidden_size=10,
     decoder_hidden_size=14,
     latent_dim=6,
     dropout=0.0,
     output_dropout=0.0,
+    vocabulary_mode="unigram",
     vocabulary_size=40,
     max_context_tokens=9,
     max_response_tokens=8,
     optimisation=OptimisationConfig(epochs=2, batch_size=4),
 )
+TINY = replace(SMALL, name="tiny", wasserstein=SIZES, conditional=SIZES)
 
 
 def tiny_config(variant: str) -> RunConfig:
     """The resolved tiny config of a variant."""
-    return VARIANTS[variant](TINY).resolved(vocab_size=40, mean_target_tokens=5.0)
+    return VARIANTS[variant](TINY).resolved(
+        vocab_size=40, mean_target_tokens=5.0, planned_steps=100
+    )
 
 
 def tiny_batch(rows: int = 5, *, seed: int = 0) -> Batch:

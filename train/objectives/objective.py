@@ -5,17 +5,27 @@ It may own parameters (they are trained, and never reach a served checkpoint).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import kl_divergence
 
 from dialog_service.models.distributions import DiagonalGaussian, divergence_from_unit_scale
 from dialog_service.models.seq2seq import Batch, LatentSeq2Seq, ModelOutput
-from train.config import KlToOwnMeanTerm, MmdTerm, ObjectiveConfig, TermConfig
+from train.config import (
+    CouplingTerm,
+    KlTerm,
+    KlToOwnMeanTerm,
+    MmdTerm,
+    ObjectiveConfig,
+    TermConfig,
+)
+from train.objectives.coupling import Companion, rational_quadratic, squared_euclidean
 from train.objectives.mmd import inverse_multiquadratic, mmd
 from train.objectives.reconstruction import reconstruction
-from train.objectives.schedules import schedule_factor
+from train.objectives.schedules import Schedule, build_schedule
+from train.objectives.word_dropout import WordDropout
 
 
 def alone(local: Tensor) -> Tensor:
@@ -34,7 +44,16 @@ class Step(NamedTuple):
     gather: Callable[[Tensor], Tensor] = alone
 
 
-class Mmd(nn.Module):
+class Term(nn.Module):
+    """What is added to reconstruction. ``judges_model``: whether it tells how good a model is.
+
+    One that trains parts of its own does not, so it has no say in which checkpoint is the best.
+    """
+
+    judges_model = True
+
+
+class Mmd(Term):
     """MMD of the codes of the whole batch, over all ranks, to as many fresh prior draws."""
 
     def __init__(self, config: MmdTerm) -> None:
@@ -53,7 +72,7 @@ class Mmd(nn.Module):
             return mmd(step.gather(output.z.float()), step.gather(prior_z), kernel)
 
 
-class KlToOwnMean(nn.Module):
+class KlToOwnMean(Term):
     """Mean over the batch of KL( N(loc, scale^2) || N(loc, I) )."""
 
     def __init__(self, config: KlToOwnMeanTerm) -> None:
@@ -68,22 +87,79 @@ class KlToOwnMean(nn.Module):
         return divergence_from_unit_scale(output.posterior).mean()
 
 
-Term = Mmd | KlToOwnMean
+class Kl(Term):
+    """Mean over the batch of KL(posterior || prior), exact where torch knows the pair."""
+
+    def __init__(self, config: KlTerm) -> None:
+        """Nothing to keep: the term has no parameter."""
+        super().__init__()
+
+    def forward(
+        self, model: LatentSeq2Seq, batch: Batch, output: ModelOutput, step: Step
+    ) -> Tensor:
+        """() nats per example."""
+        assert output.prior is not None  # RunConfig refuses the term without a prior
+        nats: Tensor = kl_divergence(output.posterior, output.prior)  # (B,)
+        return nats.mean()
 
 
-def build_term(config: TermConfig) -> Term:
+class Coupling(Term):
+    """lambda_r rec^c + lambda_m match: the companion's loss, and how far the model is from it.
+
+    Coupled-VAE (2020), Equation 7. The match compares h = MLP(z) with the companion's, which it
+    does not move; the paper's code compares the signals instead, and so lets a gradient reach the
+    context's share on one side.
+    """
+
+    judges_model = False
+
+    def __init__(self, config: CouplingTerm, model: LatentSeq2Seq) -> None:
+        """Build a companion of the model's shapes."""
+        super().__init__()
+        self.config = config
+        self.base = config.base_per_dimension * model.config.latent_dim
+        self.companion = Companion(model, model.config)
+
+    def forward(
+        self, model: LatentSeq2Seq, batch: Batch, output: ModelOutput, step: Step
+    ) -> Tensor:
+        """() nats per example, plus the dimensionless match."""
+        losses = self.companion(model, batch, output)
+        match = self._distance(losses.mapped, losses.companion_mapped.detach()).mean()
+        return (
+            self.config.reconstruction_weight * losses.reconstruction
+            + self.config.match_weight * match
+        )
+
+    def _distance(self, mapped: Tensor, companion_mapped: Tensor) -> Tensor:
+        match self.config.match:
+            case "rq":
+                return rational_quadratic(mapped, companion_mapped, self.base)
+            case "euclidean":
+                return squared_euclidean(mapped, companion_mapped)
+
+
+def build_term(config: TermConfig, model: LatentSeq2Seq) -> Term:
     """The term of a config: the one place that reads ``term.kind``."""
     match config.kind:
         case "mmd":
             return Mmd(config)
         case "kl_to_own_mean":
             return KlToOwnMean(config)
+        case "kl":
+            return Kl(config)
+        case "coupling":
+            return Coupling(config, model)
 
 
 class Losses(NamedTuple):
-    """() tensors in nats per example: what is minimised, and every part of it unweighted."""
+    """() tensors in nats per example: what is minimised, and every part of it unweighted.
+
+    ``judgement`` is the total less the terms that train parts which are not served.
+    """
 
     total: Tensor
+    judgement: Tensor
     reconstruction: Tensor
     terms: dict[str, Tensor]
 
@@ -91,8 +167,8 @@ class Losses(NamedTuple):
 class Objective(nn.Module):
     """rec + sum over terms of weight x schedule(progress) x term."""
 
-    def __init__(self, config: ObjectiveConfig) -> None:
-        """Build every term.
+    def __init__(self, config: ObjectiveConfig, model: LatentSeq2Seq) -> None:
+        """Build every term, those with parts of their own to the model's shapes.
 
         Raises:
             ValueError: a weight is still stated per token; ``RunConfig.resolved`` converts it.
@@ -101,30 +177,45 @@ class Objective(nn.Module):
         for term in config.terms:
             if term.per != "example":
                 raise ValueError(f"term {term.kind!r}: the weight is not in nats per example")
-        self.config = config
-        self.terms = nn.ModuleDict({term.kind: build_term(term) for term in config.terms})
+        self._weights: dict[str, float] = {term.kind: term.weight for term in config.terms}
+        self.terms = nn.ModuleDict({term.kind: build_term(term, model) for term in config.terms})
+        self.schedules = nn.ModuleDict(
+            {term.kind: build_schedule(term.schedule) for term in config.terms}
+        )
 
     def forward(
         self, model: LatentSeq2Seq, batch: Batch, output: ModelOutput, step: Step
     ) -> Losses:
         """The loss of one batch and its parts."""
-        rec = reconstruction(model.decoder, batch, output)
+        rec = reconstruction(model.decoder, batch, output.features)
         values = {kind: term(model, batch, output, step) for kind, term in self.terms.items()}
-        weighted = [
-            term.weight * schedule_factor(term.schedule, step.progress) * values[term.kind]
-            for term in self.config.terms
-        ]
-        return Losses(total=sum(weighted, rec), reconstruction=rec, terms=values)
+        weighted = {kind: self._weighted(kind, value, step) for kind, value in values.items()}
+        judging = [value for kind, value in weighted.items() if self.terms[kind].judges_model]
+        return Losses(
+            total=sum(weighted.values(), rec),
+            judgement=sum(judging, rec),
+            reconstruction=rec,
+            terms=values,
+        )
+
+    def _weighted(self, kind: str, value: Tensor, step: Step) -> Tensor:
+        """A term at its weight of this step; a schedule that learns from it sees it."""
+        schedule = cast(Schedule, self.schedules[kind])
+        scaled: Tensor = schedule(step.progress) * value
+        if self.training:
+            schedule.observe(scaled.detach(), step.progress)
+        return self._weights[kind] * scaled
 
 
 class TrainingPass(nn.Module):
     """Model and objective as one module: what a distributed wrapper sees, so it sees all."""
 
-    def __init__(self, model: LatentSeq2Seq, objective: Objective) -> None:
-        """Hold both."""
+    def __init__(self, model: LatentSeq2Seq, config: ObjectiveConfig) -> None:
+        """Hold the model and build its objective."""
         super().__init__()
         self.model = model
-        self.objective = objective
+        self.objective = Objective(config, model)
+        self.word_dropout = WordDropout(config.word_dropout)
 
     def forward(self, batch: Batch, step: Step) -> Losses:
         """One pass over one batch."""
@@ -132,6 +223,7 @@ class TrainingPass(nn.Module):
 
     def measured(self, batch: Batch, step: Step) -> tuple[Losses, ModelOutput]:
         """The same with what the model made of the batch, for validation."""
+        batch = batch._replace(inputs=self.word_dropout(batch.inputs, step.progress))
         output: ModelOutput = self.model(batch)
         losses: Losses = self.objective(self.model, batch, output, step)
         return losses, output

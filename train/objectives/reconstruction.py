@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dialog_service.models.decoder import LstmDecoder
-from dialog_service.models.seq2seq import PAD_ID, Batch, ModelOutput
+from dialog_service.models.decoder import Decoder
+from dialog_service.models.seq2seq import PAD_ID, Batch
 
 BLOCK_ROWS = 1024
 
 
-def reconstruction(decoder: LstmDecoder, batch: Batch, output: ModelOutput) -> Tensor:
+def reconstruction(decoder: Decoder, batch: Batch, features: Tensor) -> Tensor:
     """-log p(response | z): summed over the response's tokens, mean over the batch.
 
     Stochastic WAE (2019), Equation 1, which sums over examples instead. End-of-sequence counts,
@@ -19,14 +19,14 @@ def reconstruction(decoder: LstmDecoder, batch: Batch, output: ModelOutput) -> T
     Args:
         decoder: whose vocabulary layer scores the features.
         batch: B examples.
-        output: what the model made of the batch.
+        features: (B, T, O) of the responses under teacher forcing.
 
     Returns:
         () nats per example.
     """
     real = batch.targets != PAD_ID  # (B, T)
     summed = blocked_cross_entropy(
-        output.features[real], decoder.output.weight, decoder.output.bias, batch.targets[real]
+        features[real], decoder.output.weight, decoder.output.bias, batch.targets[real]
     )
     return summed / len(batch.targets)
 

@@ -1,0 +1,91 @@
+"""What every recurrent layer offers, and the arithmetic that they share."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dialog_service.models.recurrence.layout import Layout, layout
+
+State = tuple[Tensor, ...]
+"""What a layer remembers between steps; the hidden state, (B, H) float32, comes first."""
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """X W^T + b computed in the type of the weights, returned in float32.
+
+    Args:
+        x: (B, I) any floating type.
+        weight: (O, I) float32 or bfloat16.
+        bias: (O,) as weight, or None.
+
+    Returns:
+        (B, O) float32.
+    """
+    return functional.linear(x.to(weight.dtype), weight, bias).float()
+
+
+class Parts(NamedTuple):
+    """A layer's parameters in torch's order, G gates: (GH, I), (GH, H), (GH,), (GH,)."""
+
+    input_weight: Tensor
+    hidden_weight: Tensor
+    input_bias: Tensor
+    hidden_bias: Tensor
+
+
+class Recurrence(nn.Module, ABC):
+    """A one-layer recurrence in one direction, from a zero state."""
+
+    hidden_size: int
+    library: nn.RNNBase
+
+    @property
+    def parts(self) -> Parts:
+        """The parameters, as the library keeps them."""
+        return Parts(*self.library.all_weights[0])
+
+    def sequence(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Hidden states at every real token.
+
+        Args:
+            inputs: (B, T, I).
+            lengths: (B,) real tokens per row, >= 1.
+
+        Returns:
+            (B, T, H) float32; what stands at padding is undefined.
+        """
+        if inputs.is_cuda:
+            hidden: Tensor = self.library(inputs)[0]
+            return hidden.float()
+        rows, width = inputs.shape[:2]
+        found = layout(lengths, width)
+        real = inputs.reshape(rows * width, -1)[found.places]  # (N, I)
+        hidden = self._over_real_tokens(real, found)  # (N, H)
+        padded = hidden.new_zeros(rows * width, self.hidden_size)
+        return padded.index_copy(0, found.places, hidden).view(rows, width, -1)
+
+    @abstractmethod
+    def _over_real_tokens(self, inputs: Tensor, found: Layout) -> Tensor:
+        """(N, I) real inputs in the layout's order -> (N, H) float32 hidden states."""
+
+    @abstractmethod
+    def zero_state(self, inputs: Tensor) -> State:
+        """The state before the first step, for as many rows as ``inputs`` has."""
+
+    @abstractmethod
+    def step(self, inputs: Tensor, state: State) -> State:
+        """One step of the recurrence, equal to ``sequence`` at the same place.
+
+        Args:
+            inputs: (B, I).
+            state: as from ``zero_state`` or ``step``.
+
+        Returns:
+            The state after, float32.
+        """
+
+    def _zeros(self, inputs: Tensor) -> Tensor:
+        return torch.zeros(len(inputs), self.hidden_size, device=inputs.device)

@@ -7,6 +7,10 @@ import pytest
 
 from train.metrics.overlap import BleuCounts
 from train.metrics.scoring import Case, RowScorer
+from train.metrics.unigrams import Unigrams
+from train.metrics.variety import expectation_adjusted_distinct
+
+CORPUS = ("i am here .", "it is fine .", "it is fine .", "yes , you are .")
 
 HELD = (
     ("how are you ?", "i am fine , thank you .", ["i am fine .", "fine , thank you .", "fine ."]),
@@ -77,6 +81,31 @@ def entropy(replies: list[list[str]]) -> float:
     return -sum(c / total * math.log(c / total) for c in counts.values())
 
 
+def ead(replies: list[list[str]], n: int) -> float:
+    found = [gram for reply in replies for gram in grams(reply, n)]
+    if not found:
+        return 0.0
+    return len(set(found)) / (20_000 * (1 - (19_999 / 20_000) ** len(found)))
+
+
+def uni_kl(replies: list[list[str]]) -> float:
+    """Words that the corpus lacks count as a hundredth of one."""
+    words = [word for reply in replies for word in reply]
+    corpus = [word for text in CORPUS for word in text.split()]
+    mass = len(corpus) + 0.01 * (len(set(corpus)) + 1)
+    divergence = 0.0
+    for word in set(words):
+        p, q = words.count(word) / len(words), (corpus.count(word) + 0.01) / mass
+        divergence += p * math.log(p / q)
+    return divergence
+
+
+def coverage(replies: list[list[str]]) -> float:
+    words = [word for reply in replies for word in reply]
+    known = set(" ".join(CORPUS).split())
+    return sum(word in known for word in words) / len(words) if words else 0.0
+
+
 def recomputed(rows) -> dict[str, float]:
     pools = [[reply.split() for reply in replies] for _, _, replies in rows]
     firsts = [pool[0] for pool in pools]
@@ -86,28 +115,72 @@ def recomputed(rows) -> dict[str, float]:
         values = list(values)
         return sum(values) / len(values)
 
+    overlaps = [
+        [sentence_bleu(reply, [row[1].split()], 2) for reply in pool]
+        for pool, row in zip(pools, rows, strict=True)
+    ]
+
     return {
         "bleu_2": corpus_bleu(pairs, 2),
         "bleu_4": corpus_bleu(pairs, 4),
         "entropy": entropy(firsts),
         "dist_1": dist(firsts, 1),
         "dist_2": dist(firsts, 2),
+        "ead_1": ead(firsts, 1),
+        "ead_2": ead(firsts, 2),
+        "uni_kl": uni_kl(firsts),
+        "coverage": coverage(firsts),
+        "set_precision": mean(mean(scores) for scores in overlaps),
+        "set_recall": mean(max(scores) for scores in overlaps),
+        "intra_dist_1": mean(mean(dist([reply], 1) for reply in pool) for pool in pools),
+        "intra_dist_2": mean(mean(dist([reply], 2) for reply in pool) for pool in pools),
         "avg_len": mean(map(len, firsts)),
         "inter_dist_1": mean(dist(pool, 1) for pool in pools),
         "inter_dist_2": mean(dist(pool, 2) for pool in pools),
         "self_bleu_2": mean(self_bleu(pool, 2) for pool in pools),
         "self_bleu_4": mean(self_bleu(pool, 4) for pool in pools),
-        "unique_replies": mean(len({tuple(reply) for reply in pool}) for pool in pools),
     }
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_figures_equal_a_recomputation_from_their_definitions(name: str):
-    scorer = RowScorer()
+    scorer = RowScorer(corpus=Unigrams(CORPUS))
     for number, (post, response, replies) in enumerate(SETS[name]):
         scorer.add(Case(dialogue=str(number), context=(post,), responses=(response,)), replies)
     figures = {key: estimate.value for key, estimate in scorer.figures(seed=0).items()}
     assert figures == pytest.approx(recomputed(SETS[name]), abs=1e-9)
+
+
+def test_ead_by_hand():
+    # One n-gram is what one draw shows; of two draws from V, (2V - 1) / V differ on average.
+    assert expectation_adjusted_distinct(1, 1) == pytest.approx(1, abs=1e-12)
+    assert expectation_adjusted_distinct(2, 2) == pytest.approx(2 / (2 - 1 / 20_000), abs=1e-12)
+    # So much text that all V words must have come.
+    assert expectation_adjusted_distinct(5_000, 10**7) == pytest.approx(0.25, abs=1e-12)
+    assert expectation_adjusted_distinct(0, 0) == 0
+
+
+def test_unikl_of_the_corpus_with_itself_is_next_to_nothing():
+    scorer = RowScorer(corpus=Unigrams(CORPUS))
+    for number, text in enumerate(CORPUS):
+        scorer.add(Case(dialogue=str(number), context=("a",), responses=("b",)), [text])
+    figures = scorer.figures(seed=0)
+    assert figures["coverage"].value == 1
+    assert 0 < figures["uni_kl"].value < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("pool", "count", "unique"),
+    [
+        (["a", "b", "a", "c", "b", "a", "a", "a", "a", "a"], 1, 3),
+        (["a"] * 10 + ["b"], 11, 1),  # the eleventh is not of the ten
+        (["a", "b", "", "", "c"], 10, 4),  # ten were asked for, five came
+    ],
+)
+def test_unique_of_ten_is_over_what_was_drawn(pool: list[str], count: int, unique: int):
+    scorer = RowScorer(count=count)
+    scorer.add(Case(dialogue="d", context=("a",), responses=("b",)), pool)
+    assert scorer.figures(seed=0)["unique_replies"].value == unique
 
 
 @pytest.mark.parametrize(

@@ -4,59 +4,39 @@ Every figure is a function of counts that add up over contexts, but for those of
 Knows nothing of where replies come from.
 """
 
-import enum
 import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dialog_service.diversity import distinct_ratio, metric_tokens
+from train.metrics.counting import DRAWS, WIDTH, Case, Column, ContextCounter, Counts
 from train.metrics.intervals import Estimate, Sums, bootstrap, resampled_sums
-from train.metrics.overlap import MAX_ORDER, BleuCounts, self_bleu
+from train.metrics.overlap import BleuCounts
+from train.metrics.unigrams import Unigrams
 from train.metrics.variety import Variety
 
+__all__ = ["METRICS", "Case", "Dialogues", "Metric", "RowScorer"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One context to answer: its turns, the responses people gave, the dialogue it is from.
-
-    ``replies`` are those of the system in question where they were read from a file.
-    """
-
-    dialogue: str
-    context: tuple[str, ...]
-    responses: tuple[str, ...]
-    replies: tuple[str, ...] = ()
-
-
-class Column(enum.IntEnum):
-    """Places of a context's counts in a vector; BLEU's own follow from ``BLEU`` on."""
-
-    CONTEXTS = 0
-    TOKENS = 1
-    UNIQUE = 2
-    SEVERAL = 3  # one where the context has several replies
-    INTER_DIST_1 = 4
-    INTER_DIST_2 = 5
-    SELF_BLEU_2 = 6
-    SELF_BLEU_4 = 7
-    BLEU = 8
-
-
-WIDTH = Column.BLEU + 2 + 2 * MAX_ORDER
+MAX_UNITS = 20_000
+# What sums are divided by: each column by the last of these before it.
+_DIVISORS = (Column.CONTEXTS, Column.SEVERAL, Column.DRAWN, Column.JUDGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A column of the table; ``figure`` makes it of summed counts, or ``variety`` gives it."""
+    """A column of the table: ``figure`` makes it of summed counts, or ``variety`` gives it.
+
+    A row has it where the sum over its contexts of ``needs`` is not zero.
+    """
 
     key: str
     title: str
     decimals: int
     figure: Callable[[Sums], float] | None = None
+    needs: Column = Column.CONTEXTS
 
 
 def _bleu(order: int) -> Metric:
@@ -68,43 +48,107 @@ def _bleu(order: int) -> Metric:
     )
 
 
-def _mean(key: str, title: str, decimals: int, column: Column) -> Metric:
-    """A mean over all contexts, or over those with several replies."""
-    over = Column.CONTEXTS if column < Column.SEVERAL else Column.SEVERAL
+def _mean(key: str, title: str, column: Column, *, decimals: int = 3) -> Metric:
+    """A mean over the contexts that have it."""
+    over = max(divisor for divisor in _DIVISORS if divisor < column)
     return Metric(
         key=key,
         title=title,
         decimals=decimals,
         figure=lambda sums: float(sums[column] / sums[over]) if sums[over] else math.nan,
+        needs=over,
     )
 
 
-BLEU_METRICS = (_bleu(2), _bleu(4))
+OVERLAP_METRICS = (
+    _bleu(2),
+    _bleu(4),
+    _mean("set_precision", "set precision", Column.SET_PRECISION),
+    # Of one reply it is the precision once more.
+    replace(_mean("set_recall", "set recall", Column.SET_RECALL), needs=Column.SEVERAL),
+)
+JUDGED_METRICS = (
+    _mean("relevance", "relevance", Column.RELEVANCE),
+    _mean("relevance_rank", "rank of 100", Column.RANK, decimals=1),
+)
 VARIETY_METRICS = (
     Metric(key="entropy", title="entropy", decimals=2),
     Metric(key="dist_1", title="Dist-1", decimals=3),
     Metric(key="dist_2", title="Dist-2", decimals=3),
+    Metric(key="ead_1", title="EAD-1", decimals=3),
+    Metric(key="ead_2", title="EAD-2", decimals=3),
 )
-LENGTH = _mean("avg_len", "AvgLen", 1, Column.TOKENS)
-SEVERAL_METRICS = (
-    _mean("inter_dist_1", "inter-Dist-1", 3, Column.INTER_DIST_1),
-    _mean("inter_dist_2", "inter-Dist-2", 3, Column.INTER_DIST_2),
-    _mean("self_bleu_2", "self-BLEU-2", 3, Column.SELF_BLEU_2),
-    _mean("self_bleu_4", "self-BLEU-4", 3, Column.SELF_BLEU_4),
-    _mean("unique_replies", "unique", 2, Column.UNIQUE),
+CORPUS_METRICS = (
+    Metric(key="uni_kl", title="UniKL", decimals=3),
+    Metric(key="coverage", title="words in corpus", decimals=4),
 )
-METRICS = (*BLEU_METRICS, *VARIETY_METRICS, LENGTH, *SEVERAL_METRICS)
+SUMMED_METRICS = (
+    _mean("avg_len", "AvgLen", Column.TOKENS, decimals=1),
+    _mean("intra_dist_1", "intra-Dist-1", Column.INTRA_DIST_1),
+    _mean("intra_dist_2", "intra-Dist-2", Column.INTRA_DIST_2),
+    _mean("inter_dist_1", "inter-Dist-1", Column.INTER_DIST_1),
+    _mean("inter_dist_2", "inter-Dist-2", Column.INTER_DIST_2),
+    _mean("self_bleu_2", "self-BLEU-2", Column.SELF_BLEU_2),
+    _mean("self_bleu_4", "self-BLEU-4", Column.SELF_BLEU_4),
+    _mean("unique_replies", f"unique of {DRAWS}", Column.UNIQUE, decimals=2),
+)
+METRICS = (
+    *OVERLAP_METRICS,
+    *JUDGED_METRICS,
+    *VARIETY_METRICS,
+    *CORPUS_METRICS,
+    *SUMMED_METRICS,
+)
+
+
+class Dialogues:
+    """Numbers dialogues in the order in which they first come; rows may share one.
+
+    Grows with the dialogues, one name each: nothing else about them does beyond ``MAX_UNITS``.
+    """
+
+    def __init__(self) -> None:
+        """None has come yet."""
+        self._numbers: dict[str, int] = {}
+
+    def number(self, dialogue: str) -> int:
+        """From 0."""
+        return self._numbers.setdefault(dialogue, len(self._numbers))
+
+    def __len__(self) -> int:
+        """How many have come."""
+        return len(self._numbers)
 
 
 class RowScorer:
-    """Takes a system's replies context by context and gives its figures."""
+    """Takes a system's replies context by context and gives its figures.
 
-    def __init__(self, *, is_response: bool = False) -> None:
-        """Start a row; BLEU is left out where the replies are the responses themselves."""
+    What is resampled is the dialogue; of more than ``MAX_UNITS`` dialogues, groups of them, dealt
+    out in turn, so that neither memory nor time of the resampling grows any further.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_response: bool = False,
+        count: int | None = None,
+        corpus: Unigrams | None = None,
+        dialogues: Dialogues | None = None,
+    ) -> None:
+        """Start a row.
+
+        Args:
+            is_response: the replies are the responses themselves; overlap is left out.
+            count: replies a context, as ``ContextCounter`` has it.
+            corpus: what UniKL compares with; None leaves it out.
+            dialogues: the numbering to share; None is one of its own.
+        """
         self._is_response = is_response
+        self._counter = ContextCounter(count=count, is_response=is_response)
+        self._corpus = corpus
         self._variety = Variety()
-        self._places: dict[str, int] = {}
-        self._counts = array("d")
+        self._dialogues = Dialogues() if dialogues is None else dialogues
+        self._sums = array("d")
         self._sizes = Counter[int]()
 
     def add_all(self, cases: Sequence[Case], replies: Sequence[Sequence[str]]) -> None:
@@ -114,14 +158,18 @@ class RowScorer:
 
     def add(self, case: Case, replies: Sequence[str]) -> None:
         """Count one context's replies; the first stands for the context, the rest for its pool."""
-        place = self._places.setdefault(case.dialogue, len(self._places))
-        if place * WIDTH == len(self._counts):
-            self._counts.extend([0.0] * WIDTH)
-        pool = [metric_tokens(reply) for reply in replies]
-        self._sizes[len(pool)] += 1
-        self._variety.add(place, pool[0])
-        for column, count in enumerate(self._vector(case, pool), start=place * WIDTH):
-            self._counts[column] += count
+        self.take(self._counter.of(case, replies))
+
+    def take(self, counts: Counts) -> None:
+        """Add one context's counts."""
+        number = self._dialogues.number(counts.dialogue)
+        self._variety.add(number, counts.words)
+        self._sizes[counts.replies] += 1
+        start = number % MAX_UNITS * WIDTH
+        missing = start + WIDTH - len(self._sums)
+        self._sums.extend([0.0] * missing)
+        for column, value in enumerate(counts.vector, start=start):
+            self._sums[column] += value
 
     def figures(self, seed: int) -> dict[str, Estimate]:
         """Every figure the replies allow, by the metric's key, with its 95% interval.
@@ -129,14 +177,16 @@ class RowScorer:
         Args:
             seed: of the bootstrap over dialogues.
         """
-        dialogues = np.frombuffer(self._counts).reshape(-1, WIDTH)
-        total = dialogues.sum(axis=0)
-        resamples = resampled_sums(dialogues, seed=seed)
-        metrics = () if self._is_response else BLEU_METRICS
-        metrics += (LENGTH, *(SEVERAL_METRICS if total[Column.SEVERAL] else ()))
-        figures = {m.key: bootstrap(total, resamples, m.figure) for m in metrics if m.figure}
-        varieties = (self._variety.entropy(), self._variety.dist(1), self._variety.dist(2))
-        return figures | {m.key: v for m, v in zip(VARIETY_METRICS, varieties, strict=True)}
+        units = np.frombuffer(self._sums).reshape(-1, WIDTH)
+        total = units.sum(axis=0)
+        resamples = resampled_sums(units, seed=seed)
+        overlap = () if self._is_response else OVERLAP_METRICS
+        metrics = (*overlap, *JUDGED_METRICS, *SUMMED_METRICS)
+        return self._varieties() | {
+            metric.key: bootstrap(total, resamples, metric.figure)
+            for metric in metrics
+            if metric.figure and total[metric.needs]
+        }
 
     @property
     def contexts(self) -> int:
@@ -150,19 +200,19 @@ class RowScorer:
     @property
     def dialogues(self) -> int:
         """Dialogues that the contexts are from."""
-        return len(self._places)
+        return len(self._dialogues)
 
-    def _vector(self, case: Case, pool: Sequence[list[str]]) -> list[float]:
-        """(WIDTH,) counts of one context."""
-        bleu = [0] * (WIDTH - Column.BLEU)
-        if not self._is_response:
-            bleu = BleuCounts.of(pool[0], [metric_tokens(r) for r in case.responses]).as_vector()
-        unique = len({tuple(words) for words in pool})
-        return [1, len(pool[0]), unique, *_sibling_counts(pool), *bleu]
-
-
-def _sibling_counts(pool: Sequence[list[str]]) -> list[float]:
-    """Counts from SEVERAL to SELF_BLEU_4: of the replies to one context among themselves."""
-    if len(pool) < 2:
-        return [0.0] * (Column.BLEU - Column.SEVERAL)
-    return [1, distinct_ratio(pool, 1), distinct_ratio(pool, 2), *self_bleu(pool)]
+    def _varieties(self) -> dict[str, Estimate]:
+        """The figures that are not sums."""
+        variety = self._variety
+        figures = {
+            "entropy": variety.entropy(),
+            "dist_1": variety.dist(1),
+            "dist_2": variety.dist(2),
+            "ead_1": variety.ead(1),
+            "ead_2": variety.ead(2),
+        }
+        if self._corpus:
+            figures["uni_kl"] = variety.uni_kl(self._corpus)
+            figures["coverage"] = variety.coverage(self._corpus)
+        return figures

@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from dialog_service.diversity import distinct_ratio, entropy_nats
+from dialog_service.diversity import NgramCounts, distinct_ratio, entropy_nats
 from train.metrics.intervals import jackknife
-from train.metrics.variety import GROUPS, Variety
+from train.metrics.unigrams import Unigrams
+from train.metrics.variety import GROUPS, Variety, expectation_adjusted_distinct
 
 DRAW = random.Random(4)
 REPLIES = [
@@ -42,6 +43,35 @@ def test_dist_leaves_each_dialogue_out(order: int):
 
 def test_entropy_leaves_each_dialogue_out():
     assert numbers(counted().entropy()) == again(entropy_nats)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_ead_leaves_each_dialogue_out(order: int):
+    def figure(replies):
+        counts = NgramCounts(order, replies)
+        return expectation_adjusted_distinct(counts.distinct, counts.total)
+
+    assert numbers(counted().ead(order)) == again(figure)
+
+
+CORPUS = Unigrams(["a b c d", "a b a", "e"])
+
+
+def test_unikl_leaves_each_dialogue_out():
+    def figure(replies):
+        words = NgramCounts(1, replies)
+        surprisal = sum(n * CORPUS.surprisal_nats(*gram) for gram, n in words.counts.items())
+        return surprisal / words.total - words.entropy_nats
+
+    assert numbers(counted().uni_kl(CORPUS)) == again(figure)
+
+
+def test_coverage_leaves_each_dialogue_out():
+    def figure(replies):
+        words = [word for reply in replies for word in reply]
+        return sum(word in "abcde" for word in words) / len(words)
+
+    assert numbers(counted().coverage(CORPUS)) == again(figure)
 
 
 def test_figures_equal_the_live_ones_to_the_last_digit():

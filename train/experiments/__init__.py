@@ -1,0 +1,1 @@
+"""The papers' tables, trained and scored row by row: ``python -m train.experiments --help``."""

@@ -238,6 +238,41 @@ class Generator:
                 plans[index].accept(self._candidate(sequence))
         return [plan.result() for plan in plans]
 
+    @torch.inference_mode()
+    def code_draws(self, turns: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """One z for each seed, as the first draw of a request to ``turns`` would have it.
+
+        Returns:
+            (K, Z) float32 on the CPU.
+        """
+        codes = self._codes([self._ids(turns)])
+        seed = torch.tensor(seeds, device=self.device)
+        noise = normals(seed, torch.zeros_like(seed), codes.loc.shape[1])
+        return (codes.loc + codes.scale * noise).cpu()
+
+    @torch.inference_mode()
+    def replies_at(self, turns: Sequence[str], z: Tensor) -> list[str]:
+        """Greedy replies to ``turns`` from given codes (K, Z), in their order."""
+        share = self._codes([self._ids(turns)]).share
+        count = len(z)
+        zeros = torch.zeros(count, dtype=torch.int64, device=self.device)
+        draws = Draws(
+            request=zeros,
+            number=zeros,
+            seed=zeros,
+            limit=zeros + self.limits.max_reply_tokens,
+            rule=TokenRule(
+                temperature=zeros.float(), top_k=zeros, top_p=torch.ones_like(zeros).double()
+            ),
+            signal=self._signals(z.to(self.device), share.expand(count, -1)),
+        )
+        decoded = Decoding(self._model.decoder, draws).run(never)
+        return [self._candidate(sequence).text for sequence in decoded]
+
+    def _ids(self, turns: Sequence[str]) -> list[int]:
+        encoded = [self._vocabulary.encode(normalise(turn)) for turn in turns]
+        return context_ids(encoded, self._model.config)
+
     def _plans(self, requests: Sequence[GenerationRequest]) -> tuple[list[_Plan], list[list[int]]]:
         """A plan and the context's ids for each request."""
         plans, contexts = [], []

@@ -51,7 +51,7 @@ def draws() -> Draws:
             top_k=each % 5 * 30,
             top_p=(1 - each % 3 / 10).double(),
         ),
-        z=torch.randn(ROWS, Z, generator=torch.Generator().manual_seed(1)),
+        signal=torch.randn(ROWS, Z, generator=torch.Generator().manual_seed(1)),
     )
 
 

@@ -197,7 +197,10 @@ def spoken(checkpoint: Checkpoint, ids: list[int]) -> str:
 def code(checkpoint: Checkpoint, sampling: SamplingParameters, *, seed: int, draw: int) -> Tensor:
     """(1, Z), from the encoder as it is trained."""
     ids = torch.tensor([checkpoint.vocabulary.encode(normalise(POST))])
-    belief = checkpoint.model.infer(ids, torch.tensor([ids.shape[1]]))
+    encoded = checkpoint.model.encoder(
+        checkpoint.model.embedding(ids), torch.tensor([ids.shape[1]])
+    )
+    belief = checkpoint.model.reply_belief(encoded)
     noise = normals(torch.tensor([seed]), torch.tensor([draw]), belief.loc.shape[1])
     return belief.loc + sampling.latent_scale * belief.scale * noise
 
@@ -272,13 +275,14 @@ def test_empty_replies_are_not_returned(
 def steps_taken(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the rows of every decoder step."""
     rows: list[int] = []
-    step = checkpoint.model.decoder.step
+    recurrence = checkpoint.model.decoder.recurrence
+    step = recurrence.step
 
-    def counted(previous: Tensor, *rest: Tensor) -> object:
-        rows.append(len(previous))
-        return step(previous, *rest)
+    def counted(inputs: Tensor, *rest: Tensor) -> object:
+        rows.append(len(inputs))
+        return step(inputs, *rest)
 
-    monkeypatch.setattr(checkpoint.model.decoder, "step", counted)
+    monkeypatch.setattr(recurrence, "step", counted)
     return rows
 
 

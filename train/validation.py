@@ -92,7 +92,7 @@ def _measured(training_pass: TrainingPass, pairs: TokenisedPairs, batch_size: in
         scales.append(output.posterior.scale.float().mean(1))
         squared_scales.append(output.posterior.scale.float().square())
     means = {name: float(value) / len(pairs) for name, value in sums.items()}
-    variance = torch.cat(locs).var(dim=0)  # (Z,)
+    variance = _variance(torch.cat(locs))
     noise = torch.cat(squared_scales).mean(dim=0)  # (Z,)
     nll = means.pop("nll")
     return Validation(
@@ -107,6 +107,11 @@ def _measured(training_pass: TrainingPass, pairs: TokenisedPairs, batch_size: in
     )
 
 
+def _variance(rows: Tensor) -> Tensor:
+    """(Z,) unbiased variance over (N, Z) rows; torch's own warns where Z is 0."""
+    return (rows - rows.mean(0)).square().sum(0) / (len(rows) - 1)
+
+
 def _told(output: ModelOutput) -> Tensor:
     """(B, Z) where z is centred, less what the prior has told of the context already."""
     loc, prior = output.posterior.loc.float(), output.prior
@@ -115,6 +120,8 @@ def _told(output: ModelOutput) -> Tensor:
 
 def _channel_nats(variance: Tensor, noise: Tensor) -> float:
     """Capacity of Z parallel Gaussian channels from (Z,) variances; one that is still has none."""
+    if not len(variance):
+        return math.nan
     moving = variance > 0
     return float(torch.log1p(variance[moving] / noise[moving]).sum() / 2)
 

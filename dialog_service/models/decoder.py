@@ -1,10 +1,12 @@
 """From the signal and the words so far to a distribution over the next word."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from dialog_service.models.bridge import Bridge, joined
-from dialog_service.models.config import DecoderConfig, GruDecoder, LstmDecoder
+from dialog_service.models.config import DecoderConfig
 from dialog_service.models.dropout import Dropout
 from dialog_service.models.recurrence import State, build_recurrence, product
 
@@ -27,12 +29,7 @@ class Decoder(nn.Module):
         )
         self.dropout = Dropout(config.dropout)
         self.output_dropout = Dropout(config.output_dropout)
-        self.projection, self.activation = _projection(config, embedding)
-        width = getattr(self.projection, "out_features", config.hidden_size)
-        self.output = nn.Linear(width, embedding.num_embeddings)
-        nn.init.zeros_(self.output.bias)
-        if config.kind == "lstm" and config.tied_output:
-            self.output.weight = embedding.weight
+        self.projection, self.activation, self.output = _head(config, embedding)
 
     def features(self, inputs: Tensor, lengths: Tensor, signal: Tensor) -> Tensor:
         """What the vocabulary layer sees, under teacher forcing.
@@ -89,19 +86,30 @@ class Decoder(nn.Module):
         return product(features, self.output.weight, self.output.bias), state
 
 
-def _projection(
-    config: LstmDecoder | GruDecoder, embedding: nn.Embedding
-) -> tuple[nn.Linear | nn.Identity, nn.Tanh | nn.Identity]:
-    """What stands between the hidden state and the vocabulary layer."""
+class _Head(NamedTuple):
+    """From hidden states to words: (.., H) -> (.., O) -> (.., O) -> (.., V)."""
+
+    projection: nn.Linear | nn.Identity
+    activation: nn.Tanh | nn.Identity
+    output: nn.Linear
+
+
+def _head(config: DecoderConfig, embedding: nn.Embedding) -> _Head:
+    """The one place that reads ``decoder.kind``, but for the kind of recurrence."""
+    size, (words, width) = config.hidden_size, embedding.weight.shape
     match config.kind:
         case "gru":
-            return nn.Linear(config.hidden_size, config.projection_size), nn.Tanh()
+            projection = nn.Linear(size, config.projection_size)
+            head = _Head(projection, nn.Tanh(), nn.Linear(config.projection_size, words))
         case "lstm" if config.tied_output:
-            return nn.Linear(config.hidden_size, embedding.embedding_dim), nn.Identity()
+            head = _Head(nn.Linear(size, width), nn.Identity(), nn.Linear(width, words))
+            head.output.weight = embedding.weight
         case "lstm":
-            return nn.Identity(), nn.Identity()
+            head = _Head(nn.Identity(), nn.Identity(), nn.Linear(size, words))
+    nn.init.zeros_(head.output.bias)
+    return head
 
 
 def build_decoder(config: DecoderConfig, embedding: nn.Embedding, bridge: Bridge) -> Decoder:
-    """The decoder of a config; ``build_recurrence`` and ``_projection`` read its kind."""
+    """The decoder of a config; ``build_recurrence`` and ``_head`` read its kind."""
     return Decoder(config, embedding, bridge)

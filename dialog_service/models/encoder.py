@@ -9,7 +9,7 @@ from dialog_service.models.recurrence import Recurrence, build_recurrence
 
 
 class BidirectionalEncoder(nn.Module):
-    """Two recurrences, one in each direction; the final hidden states of both directions, side by side.
+    """Two recurrences, one in each direction, and their final hidden states side by side.
 
     Two one-directional runs, the second over each row reversed within its length, and the states
     gathered at length - 1.

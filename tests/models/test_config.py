@@ -9,6 +9,7 @@ from dialog_service.models.config import (
     LstmDecoder,
     LstmEncoder,
     ModelConfig,
+    NoPosterior,
     NoPrior,
     PosteriorConfig,
     PriorConfig,
@@ -31,6 +32,9 @@ def config(
     )
 
 
+LSTM = {"kind": "lstm", "hidden_size": 3}
+
+
 def complaint(caught: pytest.ExceptionInfo[ValidationError]) -> str:
     (error,) = caught.value.errors()
     return ".".join(map(str, error["loc"])) + ": " + error["msg"]
@@ -50,6 +54,29 @@ def test_possible_pairs_survive_json(posterior: PosteriorConfig, prior: PriorCon
     assert ModelConfig.model_validate_json(made.model_dump_json()) == made
 
 
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            {"posterior": NoPosterior(), "prior": StandardNormalPrior()},
+            "posterior.kind 'none' with prior.kind 'standard_normal'",
+        ),
+        ({"posterior": NoPosterior()}, "bridge.kind 'every_step' with posterior.kind 'none'"),
+        (
+            {
+                "posterior": GaussianPosterior(latent_dim=2, sees="context_and_response"),
+                "prior": StandardNormalPrior(),
+            },
+            "z is drawn from a prior that ignores the context",
+        ),
+    ],
+    ids=["no z", "no way from the context", "a reply that ignores the context"],
+)
+def test_what_cannot_reply_is_refused(parts: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ModelConfig.model_validate({**dict(config()), **parts})
+
+
 def test_an_impossible_pair_names_both() -> None:
     with pytest.raises(ValidationError) as caught:
         config(GaussianPosterior(latent_dim=2), NoPrior())
@@ -64,10 +91,10 @@ def test_an_impossible_pair_names_both() -> None:
     [
         ({"hue": 1}, "hue: Extra inputs are not permitted"),
         ({"vocab_size": 0}, "vocab_size: Input should be greater than 0"),
-        ({"encoder": {"hidden_size": 3, "cells": 1}}, "encoder.cells: Extra inputs"),
-        ({"encoder": {"hidden_size": 3, "dropout": 1.0}}, "encoder.dropout: Input should be less"),
-        ({"encoder": {"kind": "gru", "hidden_size": 3}}, "encoder.kind: Input should be 'lstm'"),
-        ({"posterior": {"kind": "flow"}}, "does not match any of the expected tags: 'dirac', 'ga"),
+        ({"encoder": {**LSTM, "cells": 1}}, "encoder.lstm.cells: Extra inputs"),
+        ({"encoder": {**LSTM, "dropout": 1.0}}, "encoder.lstm.dropout: Input should be less"),
+        ({"encoder": {**LSTM, "kind": "rnn"}}, "expected tags: 'lstm', 'gru'"),
+        ({"posterior": {"kind": "flow"}}, "expected tags: 'none', 'dirac', 'gaussian'"),
         ({"prior": {"kind": "flow"}}, "expected tags: 'none', 'standard_normal'"),
         (
             {"posterior": {"kind": "gaussian", "latent_dim": 2, "initial_scale": 1e-5}},

@@ -1,20 +1,27 @@
-"""The LSTM against the library's own, row by row, so that padding plays no part in the oracle."""
+"""Each layer against the library's own, row by row, so that padding plays no part in the oracle."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from dialog_service.models.recurrence import Recurrence, product
+from dialog_service.models.recurrence import (
+    CellKind,
+    LstmRecurrence,
+    Recurrence,
+    build_recurrence,
+    product,
+)
 
 INPUTS, HIDDEN = 5, 7
 RAGGED = [(4, 1, 6, 3, 6), (1, 1, 1), (5,), (1,), (2, 5, 3)]
 each_batch = pytest.mark.parametrize("lengths", RAGGED, ids=str)
 
 
-@pytest.fixture
-def recurrence() -> Recurrence:
+@pytest.fixture(params=["lstm", "gru"])
+def recurrence(request: pytest.FixtureRequest) -> Recurrence:
+    kind: CellKind = request.param
     torch.manual_seed(2)
-    made = Recurrence(INPUTS, HIDDEN)
+    made = build_recurrence(kind, INPUTS, HIDDEN)
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.5)  # biases too, so that none is tested at zero
     return made
@@ -29,7 +36,7 @@ def batch(lengths: tuple[int, ...], *, padding: int = 2) -> tuple[Tensor, Tensor
 
 def by_the_library(recurrence: Recurrence, inputs: Tensor, lengths: Tensor) -> list[Tensor]:
     """Hidden states (T_b, H) of each row alone."""
-    return [recurrence.lstm(row[None, :n])[0][0] for row, n in zip(inputs, lengths, strict=True)]
+    return [recurrence.library(row[None, :n])[0][0] for row, n in zip(inputs, lengths, strict=True)]
 
 
 @each_batch
@@ -95,7 +102,7 @@ def test_autocast_multiplies_in_bfloat16_and_keeps_the_state_in_float32(
 
 
 def test_the_forget_gate_starts_open() -> None:
-    lstm = Recurrence(INPUTS, HIDDEN).lstm
+    lstm = LstmRecurrence(INPUTS, HIDDEN).lstm
     total = (lstm.bias_ih_l0 + lstm.bias_hh_l0).detach().view(4, HIDDEN)
     assert total.sum(1).tolist() == [0, HIDDEN, 0, 0]
 

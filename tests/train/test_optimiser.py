@@ -33,7 +33,9 @@ def test_cosine_after_a_warm_up(progress: float, expected: float):
     [(0.0, 1e-3), (1 / 200, 0.98e-3), (0.5, 1e-3 * 0.98**100), (1.0, 1.76e-5)],
 )
 def test_exponential_decay_of_the_paper(progress: float, expected: float):
-    assert learning_rate(PAPER.optimisation, progress) == pytest.approx(expected, rel=1e-3)
+    assert learning_rate(PAPER.wasserstein.optimisation, progress) == pytest.approx(
+        expected, rel=1e-3
+    )
 
 
 def test_exponential_decay_stops_at_the_final_rate():
@@ -41,7 +43,17 @@ def test_exponential_decay_stops_at_the_final_rate():
     assert learning_rate(made, 0.9) == 1e-5
 
 
+@pytest.mark.parametrize(
+    ("step", "halvings"), [(0, 0), (30_000, 0), (31_999, 0), (32_000, 1), (40_500, 5), (60_000, 15)]
+)
+def test_the_coupled_vae_s_learning_rate_halves_every_2000_steps_above_30000(
+    step: int, halvings: int
+):
+    config = PAPER.conditional.optimisation.model_copy(update={"final_learning_rate": 1e-12})
+    assert learning_rate(config, step / 60_000) == pytest.approx(1e-3 * 0.5**halvings)
+
+
 def test_adam_has_the_configs_values():
     (group,) = build_optimiser(nn.Linear(2, 2), config(weight_decay=0.1)).param_groups
     assert (group["lr"], group["weight_decay"], group["betas"]) == (1e-3, 0.1, (0.9, 0.999))
-    assert SMALL.optimisation.weight_decay == 0.0
+    assert SMALL.wasserstein.optimisation.weight_decay == 0.0

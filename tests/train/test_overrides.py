@@ -58,7 +58,7 @@ def test_the_last_of_several_wins(config: RunConfig):
         ("seed.x=3", "--set seed.x: no 'x'; there is: nothing below this"),
         ("optimisation.epochs=none", "optimisation.epochs: Input should be a valid integer"),
         ("optimisation.epochs=0", "optimisation.epochs: Input should be greater than 0 (got 0)"),
-        ("optimisation.decay=slow", "optimisation.decay: Input should be 'cosine' or 'exponen"),
+        ("optimisation.decay=slow", "optimisation.decay: Input should be 'cosine', 'expon"),
         ("objective.terms.mmd.weight=-1", "objective.terms.mmd.weight: Input should be greater"),
         ("model.posterior.latent_dim=0", "model.posterior.latent_dim: Input should be greater"),
         ("model.posterior.kind=flow", "model.posterior: Input tag 'flow' found using 'kind' does"),

@@ -18,7 +18,7 @@ def config() -> RunConfig:
 
 def begun(path: Path, config: RunConfig) -> RunFolder:
     folder = RunFolder(path)
-    folder.begin(config, config.resolved(vocab_size=50, mean_target_tokens=10.0))
+    folder.begin(config, config.resolved(vocab_size=50, mean_target_tokens=10.0, planned_steps=9))
     return folder
 
 

@@ -17,11 +17,14 @@ from train.config import (
 from train.overrides import overridden
 from train.presets import PAPER, PRESETS, SMALL, preset_named
 from train.run_inputs import make_inputs
-from train.variants import VARIANTS, ded, wed_d, wed_s
+from train.variants import VARIANTS, coupled_cvae, ded, ved, wed_d, wed_s
 
 
 def weights(config: RunConfig) -> dict[str, float]:
     return {term.kind: term.weight for term in config.objective.terms}
+
+
+POST_ALONE = ("every_step", False)
 
 
 def test_each_variant_is_its_row_of_the_table():
@@ -30,14 +33,25 @@ def test_each_variant_is_its_row_of_the_table():
             config.model.posterior.kind,
             config.model.prior.kind,
             config.model.bridge.kind,
+            config.model.posterior_sees_response,
             [term.kind for term in config.objective.terms],
         )
         for name, config in ((name, variant(SMALL)) for name, variant in VARIANTS.items())
     }
     assert rows == {
-        "ded": ("dirac", "none", "every_step", []),
-        "wed_d": ("dirac", "standard_normal", "every_step", ["mmd"]),
-        "wed_s": ("gaussian", "standard_normal", "every_step", ["mmd", "kl_to_own_mean"]),
+        "ded": ("dirac", "none", *POST_ALONE, []),
+        "ved": ("gaussian", "standard_normal", *POST_ALONE, ["kl"]),
+        "wed_d": ("dirac", "standard_normal", *POST_ALONE, ["mmd"]),
+        "wed_s": ("gaussian", "standard_normal", *POST_ALONE, ["mmd", "kl_to_own_mean"]),
+        "gru": ("none", "none", "first_and_every_step", False, []),
+        "cvae": ("gaussian", "conditional_gaussian", "first_and_every_step", True, ["kl"]),
+        "coupled_cvae": (
+            "gaussian",
+            "conditional_gaussian",
+            "first_and_every_step",
+            True,
+            ["kl", "coupling"],
+        ),
     }
 
 
@@ -47,13 +61,15 @@ def test_every_variant_of_every_preset_is_valid_and_named(name: str, preset: str
     config = VARIANTS[name](preset_named(preset))
     assert overridden(config, []) == config  # validated as a whole
     assert (config.variant, config.preset) == (name, preset)
-    assert config.model.latent_dim == preset_named(preset).latent_dim
+    sizes = preset_named(preset)
+    expected = {sizes.wasserstein.latent_dim, 0 if name == "gru" else sizes.conditional.latent_dim}
+    assert config.model.latent_dim in expected
 
 
 def test_weights_of_the_w_family_are_multiplied_by_the_mean_target_length():
     asked = wed_s(SMALL)
     assert weights(asked) == {"mmd": 10.0, "kl_to_own_mean": 0.01}
-    resolved = asked.resolved(vocab_size=777, mean_target_tokens=13.2)
+    resolved = asked.resolved(vocab_size=777, mean_target_tokens=13.2, planned_steps=100)
     assert weights(resolved) == pytest.approx({"mmd": 132.0, "kl_to_own_mean": 0.132})
     assert {term.per for term in resolved.objective.terms} == {"example"}
     assert resolved.model.vocab_size == 777
@@ -73,7 +89,29 @@ def test_the_mean_target_length_is_that_of_the_training_split(toy_examples, make
 def test_a_weight_per_example_is_not_converted():
     term = MmdTerm(weight=3.0, per="example")
     config = wed_d(SMALL).model_copy(update={"objective": ObjectiveConfig(terms=(term,))})
-    assert weights(config.resolved(vocab_size=9, mean_target_tokens=13.2)) == {"mmd": 3.0}
+    assert weights(config.resolved(vocab_size=9, mean_target_tokens=13.2, planned_steps=100)) == {
+        "mmd": 3.0
+    }
+
+
+def test_ved_withholds_words_and_stops_where_the_paper_s_code_did():
+    objective = ved(PAPER).resolved(vocab_size=9, mean_target_tokens=13.0, planned_steps=118_800)
+    (term,) = objective.objective.terms
+    assert term.weight == 13.0  # one beside a token mean
+    assert term.schedule.stop == pytest.approx(2300 / 118_800)
+    assert objective.objective.word_dropout.rate == 0.5
+    assert objective.objective.word_dropout.schedule.end == pytest.approx(0.055)
+
+
+def test_the_paper_preset_of_cvae_is_the_paper_s_system():
+    config = coupled_cvae(PAPER)
+    model, optimisation = config.model, config.optimisation
+    assert (model.encoder.hidden_size, model.decoder.hidden_size) == (128, 256)
+    assert (model.latent_dim, model.embedding_dim) == (32, 200)
+    assert (optimisation.batch_size, optimisation.clip_norm) == (32, 30.0)
+    kl, coupling = config.objective.terms
+    assert (kl.schedule.start, kl.schedule.end, kl.schedule.unit) == (2000, 42_000, "step")
+    assert (coupling.reconstruction_weight, coupling.match_weight) == (1.0, 2.0)
 
 
 def test_the_paper_preset_is_the_papers_system():

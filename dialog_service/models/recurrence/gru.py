@@ -24,7 +24,7 @@ class GruRecurrence(Recurrence):
 
     @property
     def library(self) -> nn.GRU:  # type: ignore[override]
-        """torch's own layer: it keeps the parameters, and runs them on a GPU."""
+        """Torch's own layer: it keeps the parameters, and runs them on a GPU."""
         return self.gru
 
     def _over_real_tokens(self, inputs: Tensor, found: Layout) -> Tensor:

@@ -26,7 +26,7 @@ class LstmRecurrence(Recurrence):
 
     @property
     def library(self) -> nn.LSTM:  # type: ignore[override]
-        """torch's own layer: it keeps the parameters, and runs them on a GPU."""
+        """Torch's own layer: it keeps the parameters, and runs them on a GPU."""
         return self.lstm
 
     def _over_real_tokens(self, inputs: Tensor, found: Layout) -> Tensor:

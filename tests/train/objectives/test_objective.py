@@ -31,7 +31,8 @@ def losses(
     terms: tuple[TermConfig, ...], model: LatentSeq2Seq, output: ModelOutput, step: Step
 ) -> Losses:
     torch.manual_seed(1)  # of the prior's draws
-    return Objective(ObjectiveConfig(terms=terms))(model, tiny_batch(), output, step)
+    objective = Objective(ObjectiveConfig(terms=terms), model)
+    return objective(model, tiny_batch(), output, step)
 
 
 @pytest.mark.parametrize(("progress", "share"), [(0.1, 0.0), (0.3, 0.5), (1.0, 1.0)])
@@ -40,7 +41,7 @@ def test_the_total_is_reconstruction_and_weighted_terms(
 ) -> None:
     found = losses((MMD, SPREAD), model, output, Step(progress=progress))
     torch.testing.assert_close(
-        found.reconstruction, reconstruction(model.decoder, tiny_batch(), output)
+        found.reconstruction, reconstruction(model.decoder, tiny_batch(), output.features)
     )
     weighted = 3.0 * found.terms["mmd"] + 0.5 * share * found.terms["kl_to_own_mean"]
     torch.testing.assert_close(found.total, found.reconstruction + weighted)
@@ -61,15 +62,15 @@ def test_without_terms_the_loss_is_reconstruction(
     model: LatentSeq2Seq, output: ModelOutput
 ) -> None:
     found = losses((), model, output, Step(progress=1.0))
-    assert found.total is found.reconstruction
+    assert found.total is found.judgement is found.reconstruction
     assert found.terms == {}
 
 
 @pytest.mark.parametrize("term", [MMD, SPREAD], ids=["mmd", "kl_to_own_mean"])
-def test_a_weight_stated_per_token_is_refused(term: TermConfig) -> None:
+def test_a_weight_stated_per_token_is_refused(term: TermConfig, model: LatentSeq2Seq) -> None:
     stated = term.model_copy(update={"per": "token"})
     with pytest.raises(ValueError, match=f"{term.kind!r}: the weight is not in nats per example"):
-        Objective(ObjectiveConfig(terms=(stated,)))
+        Objective(ObjectiveConfig(terms=(stated,)), model)
 
 
 def test_mmd_compares_the_codes_of_all_ranks(model: LatentSeq2Seq, output: ModelOutput) -> None:
@@ -99,16 +100,17 @@ def test_the_order_of_examples_changes_no_loss_but_mmd(model: LatentSeq2Seq) -> 
     batch, order = tiny_batch(), torch.tensor([3, 0, 4, 1, 2])
     found = []
     for part in (batch, Batch(*(rows[order] for rows in batch))):
-        belief = model.infer(part.context, part.context_lengths)
-        features = model.decoder.features(part.inputs, part.target_lengths, belief.loc)
-        output = ModelOutput(posterior=belief, prior=None, z=belief.loc, features=features)
-        objective = Objective(ObjectiveConfig(terms=(SPREAD,)))
+        inference = model.infer(part)
+        z = inference.posterior.loc
+        features = model.features(part, z, inference.context)
+        output = ModelOutput(inference=inference, z=z, features=features)
+        objective = Objective(ObjectiveConfig(terms=(SPREAD,)), model)
         found.append(objective(model, part, output, Step(progress=1.0)).total)
     torch.testing.assert_close(*found)
 
 
 def test_a_training_pass_gives_the_loss_and_what_it_was_made_of(model: LatentSeq2Seq) -> None:
-    training_pass = TrainingPass(model, Objective(ObjectiveConfig(terms=(MMD, SPREAD))))
+    training_pass = TrainingPass(model, ObjectiveConfig(terms=(MMD, SPREAD)))
     torch.manual_seed(2)
     alone = training_pass(tiny_batch(), Step(progress=1.0))
     torch.manual_seed(2)

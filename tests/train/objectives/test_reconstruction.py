@@ -91,7 +91,7 @@ def test_a_loss_is_nats_per_example_with_the_end_and_without_padding() -> None:
     model = build_model(tiny_config("ded").model).eval()
     batch = tiny_batch()
     output = model(batch)
-    found = reconstruction(model.decoder, batch, output)
+    found = reconstruction(model.decoder, batch, output.features)
     scores = model.decoder.logits(output.features).log_softmax(-1)  # (B, T, V)
     summed = torch.zeros(())
     for row, length in enumerate(batch.target_lengths.tolist()):

@@ -19,7 +19,6 @@ from train.benchmark.roofline import measure_roofline
 from train.benchmark.workbench import Case, Workbench
 from train.data.batches import TokenisedPairs
 
-_ROOFLINE_BATCHES = 3
 _CPU_INFO = Path("/proc/cpuinfo")
 
 Enter = Callable[[str], None]
@@ -27,9 +26,10 @@ Enter = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to measure beside the step and its roofline, and for how long each."""
+    """For how long to measure each thing, on how many batches operators, and what beside them."""
 
     effort: Effort
+    roofline_batches: int
     has_growth: bool
     is_against_plain: bool
 
@@ -50,7 +50,8 @@ def run_benchmark(
     """
     total = 2 + plan.is_against_plain + plan.has_growth * len(grown_cases(case))
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    is_shown = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not is_shown) as bar:
         shown = bar.add_task("setting up", total=total + 1)
 
         def enter(stage: str) -> None:
@@ -79,7 +80,7 @@ def _in_this_process(
     enter("steps")
     step = measure_steps(bench, gauge, plan.effort)
     enter("operators and their ceilings")
-    roofline = measure_roofline(bench, plan.effort, batches=_ROOFLINE_BATCHES)
+    roofline = measure_roofline(bench, plan.effort, batches=plan.roofline_batches)
     plain = None
     if plan.is_against_plain:
         enter("plain steps")

@@ -62,10 +62,19 @@ def benchmark(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of pairs and model.")] = 0,
     seconds: Annotated[
-        float, typer.Option(min=0.0, help="To measure each thing for, three times at least.")
-    ] = 15.0,
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="To measure each thing for, three times at least.",
+            show_default="15, 1 with --quick",
+        ),
+    ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A rough idea: a second each, no growth unless asked.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="A rough idea: a second each, operators on one batch, no growth unless asked.",
+        ),
     ] = False,
     growth: Annotated[
         bool | None,
@@ -91,7 +100,8 @@ def benchmark(
         case, real = _case(config, data_dir, pairs)
         case = case.on(device=device, precision=precision, threads=threads)
         plan = Plan(
-            effort=Effort(seconds=1.0 if quick else seconds),
+            effort=Effort(_seconds_each(seconds, quick)),
+            roofline_batches=1 if quick else 3,
             has_growth=growth if growth is not None else not quick,
             is_against_plain=against_plain,
         )
@@ -108,6 +118,12 @@ def _config(variant: str, preset: str, assignments: list[str]) -> RunConfig:
     if variant not in VARIANTS:
         raise ConfigError(f"--variant {variant!r}: allowed are {', '.join(VARIANTS)}")
     return overridden(VARIANTS[variant](preset_named(preset)), assignments)
+
+
+def _seconds_each(seconds: float | None, quick: bool) -> float:
+    if seconds is not None:
+        return seconds
+    return 1.0 if quick else 15.0
 
 
 def _case(

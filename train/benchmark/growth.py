@@ -63,13 +63,18 @@ def measure_growth(case: Case, effort: Effort) -> Iterator[GrowthPoint]:
     Raises:
         ConfigError: a point's process died, as one that outgrows the memory does.
     """
-    itself = _in_fresh_process(case, effort)
+    itself = in_fresh_process(case, effort)
     for grown in grown_cases(case):
-        step = itself if grown.factor == 1 else _in_fresh_process(grown.case, effort)
+        step = itself if grown.factor == 1 else in_fresh_process(grown.case, effort)
         yield GrowthPoint(axis=grown.axis, factor=grown.factor, size=grown.size, step=step)
 
 
-def _in_fresh_process(case: Case, effort: Effort) -> StepFigures:
+def in_fresh_process(case: Case, effort: Effort) -> StepFigures:
+    """A case measured where nothing was measured before.
+
+    Raises:
+        ConfigError: the process died.
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:

@@ -1,0 +1,31 @@
+"""Time and memory of something known."""
+
+import time
+
+import pytest
+import torch
+
+from train.benchmark.clock import Clock, MemoryGauge
+
+CPU = torch.device("cpu")
+
+
+def test_seconds_of_a_nap():
+    assert 0.02 <= Clock(CPU).seconds(lambda: time.sleep(0.02)) < 0.5
+
+
+def test_memory_that_was_taken_and_given_back_counts():
+    gauge = MemoryGauge(CPU)
+    held = torch.ones(64 << 20, dtype=torch.uint8)
+    del held
+    assert gauge.peak_bytes() - gauge.held_bytes >= 60 << 20
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_waited_for_and_its_memory_counted():
+    device = torch.device("cuda")
+    gauge, clock = MemoryGauge(device), Clock(device)
+    values = torch.rand(4096, 4096, device=device)
+    one = clock.seconds(lambda: values @ values)
+    assert clock.seconds(lambda: [values @ values for _ in range(50)]) > 5 * one
+    assert gauge.peak_bytes() - gauge.held_bytes >= 2 * 4 * 4096**2

@@ -1,8 +1,8 @@
 """Many sequences decoded at once, in chunks of one fixed shape. Knows token ids, not text.
 
-A sequence is a pure function of (model, signal, rule, seed, draw): whatever could depend on its shape
-runs on a fixed number of rows, and every random number is a function of its place, so neither
-batch-mates nor the size of the batch change a sequence.
+A sequence is a pure function of (model, signal, rule, seed, draw): whatever could depend on its
+shape runs on a fixed number of rows, and every random number is a function of its place, so
+neither batch-mates nor the size of the batch change a sequence.
 """
 
 from collections.abc import Callable

@@ -109,7 +109,7 @@ def _measured(training_pass: TrainingPass, pairs: TokenisedPairs, batch_size: in
 
 def _variance(rows: Tensor) -> Tensor:
     """(Z,) unbiased variance over (N, Z) rows; torch's own warns where Z is 0."""
-    return (rows - rows.mean(0)).square().sum(0) / (len(rows) - 1)
+    return rows.var(dim=0) if rows.shape[1] else rows.new_zeros(0)
 
 
 def _told(output: ModelOutput) -> Tensor:

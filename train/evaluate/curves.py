@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dialog_service.checkpoint import BEST
 from dialog_service.errors import ConfigError
@@ -64,20 +65,20 @@ def _curves(lines: Iterable[str]) -> tuple[Curve, ...]:
 
 
 def _values(lines: Iterable[str]) -> Iterator[tuple[str, int, float]]:
-    for line in filter(None, map(_parsed, lines)):
+    for line in map(_parsed, lines):
         for name, value in line.items():
             if name not in _PLACES and _is_number(value):
                 yield f"{line['kind']}/{name}", int(line["step"]), float(value)
 
 
-def _parsed(line: str) -> dict[str, object] | None:
-    """The object on a line, where it says what and when."""
+def _parsed(line: str) -> dict[str, Any]:
+    """The object on a line, empty unless it says what and when."""
     try:
         parsed = json.loads(line)
     except ValueError:
-        return None
+        return {}
     is_told = isinstance(parsed, dict) and "kind" in parsed and _is_number(parsed.get("step"))
-    return parsed if is_told else None
+    return parsed if is_told else {}
 
 
 def _is_number(value: object) -> bool:

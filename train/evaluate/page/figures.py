@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -28,7 +29,7 @@ _VARIABLES = {
     SECOND: "--second",
     THIRD: "--third",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {  # matplotlib's stubs spell every key out
     "svg.fonttype": "none",
     "font.size": 9.0,
     "text.parse_math": False,

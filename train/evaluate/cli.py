@@ -1,161 +1,152 @@
-"""Flags of the evaluation job -> what is judged, and how."""
+"""The command line of the evaluation job: ``python -m train.evaluate --help``."""
 
+import functools
+import inspect
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from dialog_service.errors import ConfigError, UserError
-from train.data.corpora import CorpusSource
-from train.evaluate.cases import EvaluationSplit
+from dialog_service.errors import UserError
 from train.evaluate.evaluation import evaluate_checkpoint, evaluate_file
-from train.evaluate.options import CheckpointSubject, FileSubject, Options, Override
+from train.evaluate.flags import Flags
+from train.evaluate.journal import REPLIES, partial_of
+from train.evaluate.options import CheckpointSubject, FileSubject, Options
+from train.evaluate.stopping import Stopped, stopped_by_signals
+from train.metrics.report import Report
 
-_HELP = """Score replies: BLEU, diversity and length, with intervals and null rows.
+_HELP = """Score replies: overlap, diversity, relevance and length, with intervals and null rows.
 
 Of a checkpoint, on the test split of a corpus:
 
-    python -m train.evaluate runs/wed_s-20250101-120000/best --data-dir DIR --output results
+    python -m train.evaluate runs/wed_s-20250101-120000 --data-dir DIR --output results
 
 Of any system, from its replies, one JSON object a line, {"context": [...], "responses": [...],
-"replies": [...]}; with --corpus, random and BM25 rows from that corpus's training pairs as well:
+"replies": [...]}; with --corpus, random and BM25 rows from that corpus's training pairs as well.
+Lines of another form are left out, each told with its number and reason:
 
     python -m train.evaluate --replies-file replies.jsonl --corpus dailydialog --data-dir DIR
 
+Of two evaluations of the same contexts, the differences and how sure they are:
+
+    python -m train.evaluate compare results/a results/b
+
 A figure says little without the null rows beside it: the human responses, random training
 replies, an echo of the post, and the replies that BM25 finds. The folder --output gets
-report.json (every figure, interval and signature), table.md and replies.jsonl.
+report.json (every figure, interval and signature), report.html and table.md to read, and
+replies.jsonl. What is stopped by Ctrl-C or SIGTERM goes on when the same command is given the same
+--output: no reply is drawn twice.
+
+Ends with 0 when the report is written, even where lines were left out; 2 and one line after a
+mistake in flags, files or folders; 128 + the signal's number when stopped.
 """
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+_DEFAULT = "evaluate"
 
 
-@app.command(help=_HELP)
-def evaluate(
-    checkpoint: Annotated[
-        Path | None, typer.Argument(help="A checkpoint directory.", show_default=False)
-    ] = None,
-    replies_file: Annotated[
-        Path | None,
-        typer.Option(help="Replies of any system as JSON lines, instead of a checkpoint."),
-    ] = None,
-    corpus: Annotated[
-        str | None,
-        typer.Option(
-            help="dailydialog, switchboard or jsonl.",
-            show_default="dailydialog, or none with --replies-file",
-        ),
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where the corpus is.", envvar="CORPORA_DIR")
-    ] = None,
-    split: Annotated[
-        EvaluationSplit | None,
-        typer.Option(
-            help="Test pairs: the published list's; those not in training; of these, those "
-            "without a near-duplicate in training; all.",
-            show_default="deduplicated",
-        ),
-    ] = None,
-    replies: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=100,
-            help="Replies per context. The first one counts for BLEU, Dist and entropy.",
-            show_default="1, or as many as the file has",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of draws and resampling.")] = 0,
-    output: Annotated[
-        Path | None, typer.Option(show_default="runs/evaluation-<time>", help="A folder.")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="0 is greedy.", show_default="the checkpoint's own")
-    ] = None,
-    top_p: Annotated[float | None, typer.Option(show_default="the checkpoint's own")] = None,
-    top_k: Annotated[
-        int | None, typer.Option(help="0 is all.", show_default="the checkpoint's own")
-    ] = None,
-    latent_scale: Annotated[
-        float | None,
-        typer.Option(
-            help="Multiplies the deviation of z; 0 is its mean.",
-            show_default="the checkpoint's own",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Contexts answered at once.")] = 64,
-    bm25: Annotated[bool, typer.Option(help="The BM25 row.")] = True,
-    keep_leaks: Annotated[
-        bool,
-        typer.Option(
-            "--keep-leaks",
-            help="Null rows also draw from training dialogues that repeat an evaluation dialogue.",
-        ),
-    ] = False,
-) -> None:
-    """Parse, run, and end a user's mistake with one line and exit code 2."""
-    console = Console(stderr=True)
-    override = Override(
-        temperature=temperature, top_k=top_k, top_p=top_p, latent_scale=latent_scale
-    )
-    try:
-        _check_subject(checkpoint, replies_file, override, split)
-        options = Options(
-            output=_folder(output),
-            reply_count=replies,
-            seed=seed,
-            batch_size=batch_size,
-            has_bm25=bm25,
-            keep_leaks=keep_leaks,
-        )
-        if checkpoint:
-            report = evaluate_checkpoint(
-                CheckpointSubject(
-                    directory=checkpoint,
-                    source=CorpusSource(corpus=corpus or "dailydialog", data_dir=data_dir),
-                    split=split or EvaluationSplit.DEDUPLICATED,
-                    override=override,
-                    device=device,
-                    precision=precision,
-                ),
-                options,
-                console,
+class _Commands(TyperGroup):
+    """Commands of which the first need not be named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default's name before arguments that begin with no command's."""
+        named = args if args and args[0] in self.commands else [_DEFAULT, *args]
+        return super().parse_args(ctx, named)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """The default has no name in its usage line, for nobody needs to type it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return "" if name == _DEFAULT else name, command, rest
+
+
+app = typer.Typer(
+    cls=_Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+
+def _taking_flags(command: Callable[[Flags], None]) -> Callable[..., None]:
+    """The command as a function with a parameter for every field of ``Flags``."""
+
+    @functools.wraps(command)
+    def program(**values: Any) -> None:
+        command(Flags(**values))
+
+    program.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=field.type,
+                default=field.default,
             )
-        elif replies_file:
-            source = CorpusSource(corpus=corpus, data_dir=data_dir) if corpus else None
-            report = evaluate_file(FileSubject(path=replies_file, source=source), options, console)
-    except UserError as error:
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
+            for field in fields(Flags)
+        ]
+    )
+    return program
+
+
+@app.command(_DEFAULT, help=_HELP)
+@_taking_flags
+def evaluate(flags: Flags) -> None:
+    """Judge a checkpoint or a file of replies, and show the table."""
+    output = flags.output or Path("runs") / f"evaluation-{time.strftime('%Y%m%d-%H%M%S')}"
+    console = Console(stderr=True)
+    with _ended_in_one_line(console, partial_of(output / REPLIES)):
+        report = _evaluated(flags.subject(), flags.options(output), console)
     report.show(Console())
-    console.print(f"written to {options.output}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"written to {output}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _check_subject(
-    checkpoint: Path | None,
-    replies_file: Path | None,
-    override: Override,
-    split: EvaluationSplit | None,
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="The folder of an evaluation.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another, of the same contexts.")],
+    output: Annotated[
+        Path | None, typer.Option(help="A folder for compare.json and compare.md.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of exchanges and resampling.")] = 0,
 ) -> None:
-    """One of the two, and no flag of the other."""
-    if (checkpoint is None) == (replies_file is None):
-        raise ConfigError("give either a checkpoint directory or --replies-file")
-    if replies_file and (split or override != Override()):
-        raise ConfigError(
-            "--split, --temperature, --top-p, --top-k and --latent-scale are for a checkpoint; "
-            "with --replies-file the replies are what they are"
-        )
+    """Differences of two evaluations, paired context by context, with intervals and p-values."""
+    from train.evaluate.compare import compare_reports
+
+    with _ended_in_one_line(Console(stderr=True)):
+        compare_reports(first, second, output, Console(), seed=seed)
 
 
-def _folder(output: Path | None) -> Path:
-    folder = output or Path("runs") / f"evaluation-{time.strftime('%Y%m%d-%H%M%S')}"
+def _evaluated(
+    subject: CheckpointSubject | FileSubject, options: Options, console: Console
+) -> Report:
+    if isinstance(subject, FileSubject):
+        return evaluate_file(subject, options, console)
+    return evaluate_checkpoint(subject, options, console)
+
+
+@contextmanager
+def _ended_in_one_line(console: Console, kept: Path | None = None) -> Iterator[None]:
+    """End with a line and a code for whatever is not a fault of the program.
+
+    Args:
+        console: for the line.
+        kept: the file that an evaluation goes on from when it is stopped.
+    """
+    say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--output {folder}: {error.strerror}") from error
-    return folder
+        with stopped_by_signals():
+            yield
+    except UserError as error:
+        say(f"error: {error}")
+        raise typer.Exit(2) from error
+    except Stopped as stopped:
+        say(f"stopped by {stopped}{_way_to_go_on(kept)}")
+        raise typer.Exit(stopped.exit_code) from stopped
+
+
+def _way_to_go_on(kept: Path | None) -> str:
+    if kept is None or not kept.is_file() or not kept.stat().st_size:
+        return ""
+    return f"; to go on, repeat the command with --output {kept.parent}"

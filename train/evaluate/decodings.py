@@ -3,16 +3,24 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice
 
 from pydantic import ValidationError
 
 from dialog_service.checkpoint import SamplingDefaults
 from dialog_service.errors import ConfigError
-from dialog_service.generation import GenerationRequest, Generator, SamplingParameters
+from dialog_service.generation import (
+    GenerationRequest,
+    GenerationResult,
+    Generator,
+    SamplingParameters,
+)
 from train.evaluate.options import Override
+from train.metrics.counting import DRAWS
 from train.metrics.null_rows import Role
 from train.metrics.scoring import Case
+
+UNIQUE_CONTEXTS = 200  # enough for a mean to within .3, and a small part of the whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,23 +28,33 @@ class Decoding:
     """How one row's replies are drawn.
 
     ``count`` per context, different from each other as the service gives them, or, where
-    ``are_raw``, as they fall: each from a seed of its own, repeats left in.
+    ``are_raw``, as they fall: each from a seed of its own, repeats left in. Every so many contexts
+    (``ten_every``; 0 for none) ten are drawn, if more than ``count``, for "unique of 10" alone.
     """
 
     name: str
     sampling: SamplingParameters
     count: int
     are_raw: bool = False
+    ten_every: int = 0
 
     def __str__(self) -> str:
         """For the signature."""
         sampling = self.sampling
         drawn = "raw draws" if self.are_raw else "different replies"
+        ten = f",ten on 1 context of {self.ten_every}" if self.ten_every else ""
         return (
             f"T={sampling.temperature:g},top_k={sampling.top_k},top_p={sampling.top_p:g},"
             f"latent_scale={sampling.latent_scale:g},max_tokens={sampling.max_tokens},"
-            f"{drawn if self.count > 1 else 'one draw'}"
+            f"{drawn if self.count > 1 else 'one draw'}{ten}"
         )
+
+    def draws(self, place: int) -> int:
+        """Replies drawn apart for the context at this place."""
+        if not self.are_raw:
+            return 1
+        is_ten = self.ten_every > 0 and place % self.ten_every == 0
+        return max(self.count, DRAWS) if is_ten else self.count
 
 
 class GeneratedReplies:
@@ -54,14 +72,18 @@ class GeneratedReplies:
         self._seed = seed
         self._places = count()
 
+    def skip(self, cases: int) -> None:
+        """Leave the next cases to those who know the answers; what follows is as it would be."""
+        self._places = count(next(self._places) + cases)
+
     def answer(self, cases: Sequence[Case]) -> list[tuple[str, ...]]:
         """Replies to each case; an empty text where the model found none."""
-        requests = [request for case in cases for request in self._requests(case)]
-        results = self._generator.generate(requests)
-        texts = [tuple(c.text for c in result.candidates) if result else () for result in results]
-        share = len(requests) // len(cases)
-        grouped = (texts[start : start + share] for start in range(0, len(texts), share))
-        return [tuple(text for each in group for text in each or ("",)) for group in grouped]
+        asked = [self._requests(case) for case in cases]
+        results = iter(self._generator.generate([request for each in asked for request in each]))
+        return [
+            tuple(text for result in islice(results, len(each)) for text in _texts(result))
+            for each in asked
+        ]
 
     def _requests(self, case: Case) -> list[GenerationRequest]:
         place, decoding = next(self._places), self._decoding
@@ -72,12 +94,20 @@ class GeneratedReplies:
                 sampling=decoding.sampling,
                 seed=_seed_of(self._seed, place, draw),
             )
-            for draw in range(decoding.count if decoding.are_raw else 1)
+            for draw in range(decoding.draws(place))
         ]
 
 
-def decodings(generator: Generator, override: Override, reply_count: int) -> list[Decoding]:
+def decodings(
+    generator: Generator, override: Override, *, reply_count: int, contexts: int
+) -> list[Decoding]:
     """The model as it replies, then with greedy tokens: z drawn, and z at its mean.
+
+    Args:
+        generator: the model.
+        override: sampling other than its own.
+        reply_count: replies per context.
+        contexts: how many there are, of which some are spread over for "unique of 10".
 
     Raises:
         ConfigError: a sampling value out of its range.
@@ -97,6 +127,7 @@ def decodings(generator: Generator, override: Override, reply_count: int) -> lis
                 sampling=drawn,
                 count=reply_count,
                 are_raw=True,
+                ten_every=max(1, contexts // UNIQUE_CONTEXTS) if reply_count < DRAWS else 0,
             ),
             Decoding(name=f"{variant}, z = mean, greedy tokens", sampling=at_mean, count=1),
         ]
@@ -121,6 +152,11 @@ def overridden(defaults: SamplingParameters, override: Override) -> SamplingPara
         flag = str(first["loc"][0]).replace("_", "-")
         raise ConfigError(f"--{flag} {first['input']}: {first['msg']}") from error
     return replace(defaults, **checked.model_dump(include=set(given)))
+
+
+def _texts(result: GenerationResult | None) -> tuple[str, ...]:
+    found = tuple(candidate.text for candidate in result.candidates) if result else ()
+    return found or ("",)
 
 
 def _seed_of(seed: int, place: int, draw: int) -> int:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from train.data.corpora import CorpusSource
-from train.evaluate.cases import EvaluationSplit
+from train.data.pairs import PairMode
+from train.evaluate.cases import EvaluationPart, EvaluationSplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,15 +19,30 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """The dear parts of a report, each of which may be left out."""
+
+    bm25: bool = True
+    relevance: bool = True
+    health: bool = True
+    probes: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What every evaluation takes; ``reply_count`` None is as many as there are."""
+    """What every evaluation takes; ``reply_count`` None is as many as there are.
+
+    ``command`` is the command line, for the report.
+    """
 
     output: Path
     reply_count: int | None = None
     seed: int = 0
     batch_size: int = 64
-    has_bm25: bool = True
     keep_leaks: bool = False
+    pair_mode: PairMode | None = None
+    extras: Extras = Extras()
+    command: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +52,7 @@ class CheckpointSubject:
     directory: Path
     source: CorpusSource
     split: EvaluationSplit
+    part: EvaluationPart = EvaluationPart.TEST
     override: Override = Override()
     device: str = "auto"
     precision: str = "auto"

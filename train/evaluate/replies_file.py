@@ -7,7 +7,7 @@ without it every line is one of its own. Other keys are left alone.
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +42,7 @@ class RepliesFile:
     case_count: int
     most_replies: int
     bad_lines: tuple[int, ...]
+    first_reasons: tuple[str, ...] = ()  # of the first bad lines
 
     @classmethod
     def scan(cls, path: Path, complain: Callable[[str], None]) -> "RepliesFile":
@@ -50,7 +51,9 @@ class RepliesFile:
         Raises:
             CorpusError: the file cannot be read, or no line of it is good.
         """
+        _check_is_read_twice(path)
         digest, bad, counts = hashlib.sha256(), array("Q"), Counter[int]()
+        reasons: list[str] = []
         for number, line in _lines(path):
             digest.update(line)
             match _parse(number, line):
@@ -58,6 +61,7 @@ class RepliesFile:
                     counts[len(case.replies)] += 1
                 case reason:
                     bad.append(number)
+                    reasons += [reason] if len(reasons) < _SHOWN else []
                     complain(f"{path}:{number}: not scored: {reason}")
         if not counts:
             raise CorpusError(
@@ -70,6 +74,7 @@ class RepliesFile:
             case_count=counts.total(),
             most_replies=max(counts),
             bad_lines=tuple(bad),
+            first_reasons=tuple(reasons),
         )
 
     def cases(self) -> Iterator[Case]:
@@ -78,15 +83,19 @@ class RepliesFile:
         return (case for case in parsed if isinstance(case, Case))
 
     def note(self) -> str:
-        """How many lines count, and the numbers of those that do not."""
+        """How many lines count, how many do not, and which and why, of the first ones."""
         if not self.bad_lines:
             return f"all {self.case_count:,} lines scored"
-        numbers = ", ".join(map(str, self.bad_lines[:_SHOWN]))
-        more = ", ..." if len(self.bad_lines) > _SHOWN else ""
-        return (
-            f"{self.case_count:,} lines scored, {len(self.bad_lines):,} could not be: "
-            f"{numbers}{more}"
-        )
+        told = zip(self.bad_lines, self.first_reasons, strict=False)
+        shown = "; ".join(f"line {number}: {reason}" for number, reason in told)
+        more = "; ..." if len(self.bad_lines) > _SHOWN else ""
+        return f"{self.case_count:,} lines scored, {len(self.bad_lines):,} left out: {shown}{more}"
+
+
+def _check_is_read_twice(path: Path) -> None:
+    """A pipe can be read once, and is empty when the replies are scored."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise CorpusError(f"{path}: not a file on disk, which is what can be read twice")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -100,25 +109,15 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _parse(number: int, line: bytes) -> Case | str:
     """The case on a line, or what is wrong with it."""
     try:
-        parsed = RepliesLine.model_validate_json(line)
+        parsed = RepliesLine.model_validate_json(line.rstrip())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        return f"{where}: {first['msg']}" if where else first["msg"]
+        said = first["msg"].replace(" at line 1 column ", " at column ")  # the line is the file's
+        return f"{where}: {said}" if where else said
     return Case(
         dialogue=f"line {number}" if parsed.dialogue is None else str(parsed.dialogue),
         context=parsed.context,
         responses=parsed.responses,
         replies=parsed.replies,
     )
-
-
-def replies_line(case: Case, replies: Sequence[str]) -> str:
-    """A line of such a file, with its end."""
-    line = RepliesLine(
-        context=case.context,
-        responses=case.responses,
-        replies=tuple(replies),
-        dialogue=case.dialogue,
-    )
-    return line.model_dump_json() + "\n"

@@ -23,7 +23,7 @@ def generator(tiny_checkpoint: Path) -> Generator:
 
 
 def test_a_stochastic_model_is_also_shown_with_greedy_tokens(generator: Generator):
-    asked, drawn, at_mean = decodings(generator, Override(), 3)
+    asked, drawn, at_mean = decodings(generator, Override(), reply_count=3, contexts=4)
     assert asked.sampling == generator.defaults
     assert (drawn.sampling.temperature, drawn.sampling.latent_scale, drawn.count) == (0, 1, 3)
     assert (at_mean.sampling.temperature, at_mean.sampling.latent_scale) == (0, 0)
@@ -33,14 +33,14 @@ def test_a_stochastic_model_is_also_shown_with_greedy_tokens(generator: Generato
 
 def test_the_same_decoding_is_not_shown_twice(generator: Generator):
     greedy = Override(temperature=0.0, top_p=1.0)
-    assert [d.name for d in decodings(generator, greedy, 1)] == [
+    assert [d.name for d in decodings(generator, greedy, reply_count=1, contexts=4)] == [
         "wed_s",
         "wed_s, z = mean, greedy tokens",
     ]
 
 
 def test_replies_depend_on_seed_and_place_and_not_on_the_batch(generator: Generator):
-    decoding = decodings(generator, Override(), 3)[0]
+    decoding = decodings(generator, Override(), reply_count=3, contexts=4)[0]
 
     def answered(seed: int, size: int) -> list[tuple[str, ...]]:
         system = GeneratedReplies(generator, decoding, seed=seed)
@@ -66,8 +66,34 @@ def test_raw_draws_are_drawn_apart(generator: Generator):
     assert len(set(replies)) > 1
 
 
+def drawn_decoding(generator: Generator, contexts: int, reply_count: int = 2) -> Decoding:
+    return decodings(generator, Override(), reply_count=reply_count, contexts=contexts)[1]
+
+
+def test_ten_are_drawn_on_contexts_spread_over_all(generator: Generator):
+    decoding = drawn_decoding(generator, contexts=600)
+    assert decoding.ten_every == 3
+    assert "ten on 1 context of 3" in str(decoding)
+    tens = GeneratedReplies(generator, decoding, seed=0).answer(CASES)
+    assert [len(replies) for replies in tens] == [10, 2, 2, 10]
+    plain = GeneratedReplies(generator, replace(decoding, ten_every=0), seed=0).answer(CASES)
+    assert [replies[:2] for replies in tens] == plain
+
+
+def test_ten_replies_and_more_need_no_further_draws(generator: Generator):
+    assert drawn_decoding(generator, contexts=600, reply_count=10).ten_every == 0
+
+
+def test_what_follows_skipped_cases_is_as_it_would_have_been(generator: Generator):
+    decoding = drawn_decoding(generator, contexts=600)
+    whole = GeneratedReplies(generator, decoding, seed=0).answer(CASES)
+    rest = GeneratedReplies(generator, decoding, seed=0)
+    rest.skip(1)
+    assert rest.answer(CASES[1:]) == whole[1:]
+
+
 def test_contexts_with_the_same_text_get_replies_of_their_own(generator: Generator):
-    decoding = decodings(generator, Override(), 1)[0]
+    decoding = decodings(generator, Override(), reply_count=1, contexts=4)[0]
     replies = GeneratedReplies(generator, decoding, seed=0).answer(CASES[:1] * 8)
     assert len(set(replies)) > 1
 

@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from dialog_service.diversity import distinct_ratio, metric_tokens
+from dialog_service.diversity import metric_tokens
+from dialog_service.serving.live_diversity import LiveDiversity, Source
 from train.evaluate.cli import app
 
 TOY = str(Path(__file__).parents[2] / "data" / "toy")
 LINE = '{"context": ["how are you ?"], "responses": ["fine ."], "replies": ["i am fine .", "ok"]}'
+
+
+class Silent:
+    def on_error(self, op: str) -> None:
+        pytest.fail(op)
 
 
 def run(*arguments: str | Path) -> Result:
@@ -59,19 +65,31 @@ def test_every_row_has_its_signature(evaluated: Path):
 
 
 def test_the_written_replies_score_the_same(evaluated: Path, tmp_path: Path):
-    done = run("--replies-file", evaluated / "replies.jsonl", "--output", tmp_path)
+    done = run("--replies-file", evaluated / "replies.jsonl", "--output", tmp_path,
+               "--corpus", "dailydialog", "--data-dir", TOY)  # fmt: skip
     assert done.exit_code == 0, done.output
     assert rows(tmp_path)["replies.jsonl"]["figures"] == rows(evaluated)["wed_s"]["figures"]
     assert rows(tmp_path)["human"]["figures"] == rows(evaluated)["human"]["figures"]
-    assert "random and BM25 rows need --corpus" in done.output
 
 
-def test_dist_is_that_of_the_live_figures(evaluated: Path):
+def test_without_a_corpus_a_file_has_fewer_null_rows(tmp_path: Path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(LINE)
+    done = run("--replies-file", path, "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert list(rows(tmp_path / "out")) == ["mine.jsonl", "human", "echo of the post"]
+    assert "random and BM25 rows and UniKL need --corpus" in done.output
+
+
+async def test_dist_is_that_of_the_live_figures(evaluated: Path):
+    live = LiveDiversity(None, window_tokens=10**6, observer=Silent())
     lines = (evaluated / "replies.jsonl").read_text().splitlines()
-    firsts = [metric_tokens(json.loads(line)["replies"][0]) for line in lines]
+    for line in lines:
+        live.record("m", Source.FRESH, [metric_tokens(json.loads(line)["replies"][0])])
+    served = {f"dist_{figure.n}": figure.distinct_ratio for figure in live.snapshot()}
+    await live.close()
     figures = rows(evaluated)["wed_s"]["figures"]
-    assert figures["dist_1"]["value"] == distinct_ratio(firsts, 1)
-    assert figures["dist_2"]["value"] == distinct_ratio(firsts, 2)
+    assert served == {key: figures[key]["value"] for key in ("dist_1", "dist_2")}
 
 
 def test_a_corpus_lends_its_training_pairs_to_a_file(tmp_path: Path):
@@ -83,7 +101,8 @@ def test_a_corpus_lends_its_training_pairs_to_a_file(tmp_path: Path):
     names = ["mine.jsonl", "human", "echo of the post", "random training replies"]
     assert list(rows(tmp_path / "out")) == names
     assert f"{path}:2: not scored: Invalid JSON" in done.output
-    assert "2 lines scored, 1 could not be: 2" in done.output
+    assert "2 lines scored, 1 left out: line 2: Invalid JSON" in done.output
+    assert "2 lines scored, 1 left out: line 2" in (tmp_path / "out" / "table.md").read_text()
 
 
 @pytest.mark.parametrize(

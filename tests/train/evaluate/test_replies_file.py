@@ -1,19 +1,28 @@
 """Replies as JSON lines: nothing is lost without a word."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from dialog_service.errors import CorpusError
-from train.evaluate.replies_file import RepliesFile, replies_line
+from train.evaluate.replies_file import RepliesFile, RepliesLine
 from train.metrics.scoring import Case
 
 GOOD = Case(dialogue="d", context=("a", "b"), responses=("c",), replies=("é", ""))
+GOOD_LINE = (
+    RepliesLine(
+        context=GOOD.context, responses=GOOD.responses, replies=GOOD.replies, dialogue=GOOD.dialogue
+    )
+    .model_dump_json()
+    .encode()
+    + b"\n"
+)
 
 
 def test_lines_survive_writing_and_reading(tmp_path: Path):
     path = tmp_path / "replies.jsonl"
-    path.write_text(replies_line(GOOD, GOOD.replies) * 2, encoding="utf-8")
+    path.write_bytes(GOOD_LINE * 2)
     file = RepliesFile.scan(path, pytest.fail)
     assert list(file.cases()) == [GOOD, GOOD]
     assert (file.case_count, file.most_replies) == (2, 2)
@@ -33,6 +42,10 @@ def test_a_line_without_a_dialogue_is_one_of_its_own(tmp_path: Path):
         (b"{", "EOF"),
         (b"\xff\xfe", "expected value"),
         (b"[]", "object"),
+        (
+            b'{"context": ["\\ud800"], "responses": ["b"], "replies": ["c"]}',
+            "hex escape at column 21",
+        ),
         (b'{"context": ["a"], "responses": ["b"]}', "replies: Field required"),
         (b'{"context": ["a"], "responses": ["b"], "replies": []}', "replies: "),
         (b'{"context": ["a"], "responses": [3], "replies": ["c"]}', "responses.0: "),
@@ -43,16 +56,34 @@ def test_a_bad_line_is_reported_with_its_number_and_counted(
     tmp_path: Path, line: bytes, reason: str
 ):
     path = tmp_path / "replies.jsonl"
-    good = replies_line(GOOD, GOOD.replies).encode()
-    path.write_bytes(good + line + b"\n" + good)
+    path.write_bytes(GOOD_LINE + line + b"\n" + GOOD_LINE)
     complaints: list[str] = []
     file = RepliesFile.scan(path, complaints.append)
     assert len(list(file.cases())) == file.case_count == 2
     assert file.bad_lines == (2,)
-    assert "1 could not be: 2" in file.note()
     [complaint] = complaints
+    assert file.note() == f"2 lines scored, 1 left out: line 2: {file.first_reasons[0]}"
+    assert complaint.endswith(file.first_reasons[0])
     assert complaint.startswith(f"{path}:2: not scored: ")
     assert reason in complaint
+
+
+def test_many_bad_lines_are_each_told_and_all_counted(tmp_path: Path):
+    path = tmp_path / "replies.jsonl"
+    path.write_bytes(GOOD_LINE + b"{\n" * 50)
+    complaints: list[str] = []
+    file = RepliesFile.scan(path, complaints.append)
+    assert len(complaints) == 50
+    assert file.note().startswith("1 lines scored, 50 left out: line 2: ")
+    assert file.note().endswith("; ...")
+    assert file.note().count("line ") == 20
+
+
+def test_a_pipe_is_refused(tmp_path: Path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(CorpusError, match="read twice"):
+        RepliesFile.scan(path, pytest.fail)
 
 
 def test_a_file_without_a_good_line_is_refused(tmp_path: Path):

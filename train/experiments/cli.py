@@ -58,8 +58,8 @@ def experiments(
     pair_mode: Annotated[
         PairMode | None,
         typer.Option(
-            help="What answers what; segments is the Coupled-VAE paper's.",
-            show_default="turns on switchboard, adjacent on dailydialog",
+            help="What answers what in switchboard: turns, or segments as the paper has it.",
+            show_default="turns",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
@@ -111,7 +111,7 @@ def experiments(
                 device=device,
                 precision=precision,
             ),
-            pair_mode=pair_mode,
+            pair_mode=_checked_pair_mode(pair_mode, corpus),
             assignments=tuple(set_ or ()),
             evaluation_flags=tuple(evaluate_with or ()),
         )
@@ -138,6 +138,13 @@ def _seeds(text: str) -> tuple[int, ...]:
     if not words or not all(word.isdecimal() for word in words):
         raise ConfigError(f"--seeds {text!r}: expected whole numbers, e.g. 0,1,2")
     return tuple(dict.fromkeys(map(int, words)))
+
+
+def _checked_pair_mode(mode: PairMode | None, corpus: str) -> PairMode | None:
+    """Raises ConfigError where the corpus leaves no choice."""
+    if mode is not None and corpus != "switchboard":
+        raise ConfigError("--pair-mode is for switchboard")
+    return mode
 
 
 def _jobs(text: str, request: Request) -> int:
@@ -182,11 +189,9 @@ def _show(request: Request, collect_to: Path | None, console: Console) -> None:
         UserError: a file that cannot be read or written.
     """
     finished = _write(request)
-    if not finished:
-        return
     place = request.place.output / TABLE_MD
     _say(console, f"{len(finished)} of {len(request.runs())} rows in {place}")
-    if collect_to:
+    if finished and collect_to:
         _say(console, f"copied to {collect(request, finished, collect_to)}")
 
 

@@ -39,12 +39,15 @@ def collect(request: Request, finished: Sequence[Run], destination: Path) -> Pat
     """
     folder = destination / request.experiment.corpus
     write_table(request, finished, folder)
+    kept = [
+        (run.folder.path / name, folder / run.name / name)
+        for run in finished
+        for name in _kept(run)
+    ]
     try:
-        for run in finished:
-            for name in _kept(run):
-                target = folder / run.name / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(run.folder.path / name, target)
+        for source, target in kept:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
     except OSError as error:
         raise ConfigError(f"--collect {destination}: {error.strerror}") from error
     return folder

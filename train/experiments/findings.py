@@ -29,12 +29,19 @@ class _Lenient(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class ReportSignature(_Lenient):
+    """Which pairs a row is on: its split, and the subset of it, if it is on one."""
+
+    split: str = ""
+
+
 class ReportRow(_Lenient):
     """A row of ``report.json``."""
 
     name: str
     role: str
     figures: dict[str, Estimate]
+    signature: ReportSignature = ReportSignature()
 
 
 class ReportHealth(_Lenient):
@@ -58,8 +65,12 @@ class EvaluationReport(_Lenient):
         return next(fitting, None)
 
     def others(self) -> list[ReportRow]:
-        """The rows to judge by: human and null."""
-        return [row for row in self.rows if row.role != "system"]
+        """The rows to judge by, human and null, on all pairs: rows on subsets are passed over."""
+        return [
+            row
+            for row in self.rows
+            if row.role != "system" and row.signature == self.rows[0].signature
+        ]
 
 
 class Training(BaseModel):

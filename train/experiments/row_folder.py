@@ -78,7 +78,12 @@ class RowFolder(RunFolder):
             return False
 
     def forget_false_start(self) -> None:
-        """Take out what a run leaves that was stopped before it had anything to resume."""
+        """Take out what a run leaves that was stopped before it had anything to resume.
+
+        A folder with a checkpoint is no false start: its configs stay.
+        """
+        if self.best.exists():
+            return
         for path in (self.config, self.path / "resolved.json"):
             path.unlink(missing_ok=True)
 

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.console import Console
 from dialog_service.errors import UserError
 from train.experiments.board import Board
 from train.experiments.budget import Budget
-from train.experiments.children import Children, CommandFailed, Stopped
+from train.experiments.children import POLL_SECONDS, Children, CommandFailed, Stopped
 from train.experiments.machine import usable_cores, uses_cuda
 from train.experiments.request import Request, Run
 from train.experiments.row_job import Tools, run_row
@@ -74,7 +74,10 @@ def run_all(
             budget = Budget(effort.budget_seconds, rows=len(runs), jobs=effort.jobs)
             tools = replace(tools, budget=budget)
         with ThreadPoolExecutor(effort.jobs) as pool:
-            reasons = list(pool.map(lambda run: _one(run, tools, row_done), runs))
+            futures = [pool.submit(_one, run, tools, row_done) for run in runs]
+            while wait(futures, timeout=POLL_SECONDS).not_done:
+                pass  # signals are handled between two waits, whichever thread they came to
+        reasons = [future.result() for future in futures]
         failures = {run.name: why for run, why in zip(runs, reasons, strict=True) if why}
         return Ending(stopped_by=asked.caught, failures=failures)
 

@@ -21,11 +21,21 @@ from train.metrics.intervals import Estimate, Sums, bootstrap, jackknife, resamp
 from train.metrics.scoring import METRICS, Metric
 from train.metrics.variety import GROUPS, ORDERS, expectation_adjusted_distinct
 
-EXCHANGES = 5000
 _ROUNDING = 1e-9
 
 Weights = npt.NDArray[np.float64]
 Step = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Randomisation:
+    """How often dialogues are exchanged, and the seed of exchanges and resampling.
+
+    No p-value falls below 1 / (exchanges + 1).
+    """
+
+    exchanges: int = 5000
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +93,18 @@ class _Grams:
 class Pairing:
     """Two systems' replies to the same contexts, counted dialogue by dialogue."""
 
-    def __init__(self, dialogues: Sequence[str], sides: Sequence[Sequence[Counts]]) -> None:
+    def __init__(
+        self,
+        dialogues: Sequence[str],
+        sides: Sequence[Sequence[Counts]],
+        metrics: Sequence[Metric] = METRICS,
+    ) -> None:
         """Add up each dialogue's counts.
 
         Args:
             dialogues: (N,) the dialogue of each context.
             sides: two times (N,) counts of each context, in the same order.
+            metrics: to be compared, as far as both systems have them.
         """
         numbers = {name: number for number, name in enumerate(dict.fromkeys(dialogues))}
         self.count = len(numbers)
@@ -101,43 +117,45 @@ class Pairing:
                 replies[unit].append(counts.words)
         self._grams = {order: _Grams(order, replies) for order in ORDERS}
         totals = self._units.reshape(2, self.count, WIDTH).sum(axis=1)
-        self.metrics = tuple(m for m in METRICS if _is_had(m, totals))
+        self.metrics = tuple(m for m in metrics if _is_had(m, totals))
 
-    def differences(self, *, seed: int, advance: Step) -> dict[str, Difference]:
+    def differences(self, how: Randomisation, advance: Step) -> dict[str, Difference]:
         """Every figure that both have, by its key.
 
         Args:
-            seed: of exchanges and resampling.
-            advance: called after each of ``EXCHANGES``.
+            how: number and seed of the exchanges.
+            advance: called after each of them.
         """
-        first, second = (self._figures(self._chosen(self._side(side))) for side in (0, 1))
-        ps = self._p_values(second - first, seed=seed, advance=advance)
-        intervals = self._intervals(second - first, seed=seed)
+        first, second = self._sides()
+        ps = self.p_values(how, advance)
+        intervals = self._intervals(second - first, how.seed)
         rows = zip(first, second, intervals, ps, holm(ps), strict=True)
         return {
             metric.key: Difference(float(a), float(b), interval, p, p_holm)
             for metric, (a, b, interval, p, p_holm) in zip(self.metrics, rows, strict=True)
         }
 
-    def _p_values(self, found: Sums, *, seed: int, advance: Step) -> list[float]:
-        """Share of exchanges that differ as much, the unexchanged pair counted as one of them."""
+    def p_values(self, how: Randomisation, advance: Step) -> list[float]:
+        """(M,) share of exchanges that differ as much, the pair as it is counted as one of them."""
+        first, second = self._sides()
+        found = second - first
         as_much = np.ones(len(found))
-        for exchanged in self._exchanged(seed):
+        for exchanged in self._exchanged(how):
             # A figure that an exchange leaves undefined counts against a difference.
             as_much += ~(np.abs(exchanged) < np.abs(found) * (1 - _ROUNDING) - _ROUNDING)
             advance()
-        return [float(p) for p in as_much / (EXCHANGES + 1)]
+        return [float(p) for p in as_much / (how.exchanges + 1)]
 
-    def _exchanged(self, seed: int) -> Iterator[Sums]:
+    def _exchanged(self, how: Randomisation) -> Iterator[Sums]:
         """(M,) differences after each random exchange of dialogues."""
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(how.seed)
         everything = self._chosen(np.ones(2 * self.count))
-        for _ in range(EXCHANGES):
+        for _ in range(how.exchanges):
             stays = random.integers(2, size=self.count).astype(np.float64)
             one = self._chosen(np.concatenate([stays, 1 - stays]))
             yield self._figures(everything - one) - self._figures(one)
 
-    def _intervals(self, found: Sums, *, seed: int) -> list[Estimate]:
+    def _intervals(self, found: Sums, seed: int) -> list[Estimate]:
         """Paired bootstrap for figures of sums, paired jackknife for the others."""
         both = np.hstack([self._units[: self.count], self._units[self.count :]])
         total, resamples = both.sum(axis=0), resampled_sums(both, seed=seed)
@@ -159,6 +177,11 @@ class Pairing:
             one, other = (self._chosen(self._side(side) * np.tile(kept, 2)) for side in (0, 1))
             row[:] = self._figures(other) - self._figures(one)
         return differences
+
+    def _sides(self) -> tuple[Sums, Sums]:
+        """(M,) figures of either system."""
+        first, second = (self._figures(self._chosen(self._side(side))) for side in (0, 1))
+        return first, second
 
     def _side(self, side: int) -> Weights:
         """(2D,) one for the dialogues of this system, zero for the other's."""

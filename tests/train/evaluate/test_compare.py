@@ -1,0 +1,158 @@
+"""Two evaluations side by side: the same contexts or a refusal, and what is said of them."""
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dialog_service.errors import ConfigError, UserError
+from train.evaluate.compare import compare_reports
+from train.metrics.intervals import Estimate
+from train.metrics.null_rows import Role
+from train.metrics.report import Report, Row, Setting, Signature
+from train.metrics.scoring import Case, RowScorer
+from train.metrics.significance import Randomisation
+
+QUICK = Randomisation(exchanges=600)
+CASES = tuple(
+    Case(
+        dialogue=f"dialogue {number // 2}",
+        context=(f"what is number {number} ?",),
+        responses=(f"number {number} is a good one , i think .",),
+    )
+    for number in range(24)
+)
+GOOD = tuple((case.responses[0], f"{number} it is") for number, case in enumerate(CASES))
+POOR = (("no .", "no idea ."),) * len(CASES)
+SETTING = Setting(corpus="toy@0", split="test/full", deduplication="off", training="none", seed=0)
+
+Replies = tuple[tuple[str, ...], ...]
+
+
+def row(name: str, role: Role, cases: tuple[Case, ...], replies: Replies) -> Row:
+    scorer = RowScorer(is_response=role is Role.HUMAN)
+    scorer.add_all(cases, replies)
+    return Row(
+        name=name,
+        role=role,
+        figures=scorer.figures(0) | {"uni_kl": Estimate(0.5)},
+        contexts_short_of_replies=0,
+        signature=Signature(
+            **SETTING.model_dump(),
+            replies_per_context=len(replies[0]),
+            decoding="by hand",
+            contexts=len(cases),
+            dialogues=scorer.dialogues,
+        ),
+    )
+
+
+def evaluation(
+    folder: Path, replies: Replies, cases: tuple[Case, ...] = CASES, *, has_dialogues: bool = True
+) -> Path:
+    """A folder as the job leaves it."""
+    folder.mkdir()
+    human = row("human", Role.HUMAN, cases, tuple(case.responses for case in cases))
+    rows = (row(folder.name, Role.SYSTEM, cases, replies), human)
+    Report(subject=f"{folder.name}: toy", notes=(), rows=rows).write(folder)
+    with (folder / "replies.jsonl").open("w") as file:
+        for case, said in zip(cases, replies, strict=True):
+            line = {"context": case.context, "responses": case.responses, "replies": said}
+            more = {"dialogue": case.dialogue} if has_dialogues else {}
+            file.write(json.dumps(line | more) + "\n")
+    return folder
+
+
+def compared(first: Path, second: Path, output: Path) -> dict:
+    compare_reports(first, second, output, Console(file=StringIO()), QUICK)
+    return json.loads((output / "compare.json").read_text())
+
+
+def test_the_better_one_is_named_in_every_form(tmp_path: Path):
+    first, second = evaluation(tmp_path / "poor", POOR), evaluation(tmp_path / "good", GOOD)
+    printed = StringIO()
+    compare_reports(first, second, tmp_path / "new" / "out", Console(file=printed, width=80), QUICK)
+    found = json.loads((tmp_path / "new" / "out" / "compare.json").read_text())
+    bleu = found["differences"]["bleu_2"]
+    assert (bleu["first"], bleu["second"]) == (0.0, pytest.approx(100.0))
+    assert bleu["p_holm"] < 0.05
+    assert found["not_compared"] == ["uni_kl"]
+    assert (found["contexts"], found["dialogues"]) == (24, 12)
+    assert found["notes"] == []
+    table = (tmp_path / "new" / "out" / "compare.md").read_text()
+    [line] = [line for line in table.splitlines() if line.startswith("| BLEU-2 | 0.00")]
+    assert line.endswith("| B |")
+    assert "| AvgLen | 11.0 |" in table  # the human row, without a model
+    [line] = [line for line in printed.getvalue().splitlines() if "BLEU-2" in line and "+" in line]
+    assert line.rstrip().endswith("B")
+    assert max(map(len, printed.getvalue().splitlines()[2:24])) <= 80
+
+
+def test_the_same_replies_do_not_differ_and_the_file_of_a_report_will_do(tmp_path: Path):
+    first, second = evaluation(tmp_path / "a", GOOD), evaluation(tmp_path / "b", GOOD)
+    found = compared(first, second / "report.json", tmp_path / "out")
+    assert {each["p"] for each in found["differences"].values()} == {1.0}
+    assert "| B |" not in (tmp_path / "out" / "compare.md").read_text().replace("| A | B |", "")
+
+
+def test_nothing_is_written_unless_asked_for(tmp_path: Path):
+    first = evaluation(tmp_path / "a", GOOD)
+    before = sorted(tmp_path.rglob("*"))
+    compare_reports(first, first, None, Console(file=StringIO()), QUICK)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_smaller_number_of_replies_counts(tmp_path: Path):
+    first = evaluation(tmp_path / "a", tuple((*pair, "a third") for pair in GOOD))
+    found = compared(first, evaluation(tmp_path / "b", GOOD), tmp_path / "out")
+    assert found["replies_per_context"] == 2
+    assert found["notes"] == ["A has 3 replies per context, B 2: the first 2 of each count"]
+    assert found["differences"]["inter_dist_1"]["difference"]["value"] == 0.0
+
+
+def test_dialogues_are_those_of_the_side_that_knows_them(tmp_path: Path):
+    first = evaluation(tmp_path / "a", GOOD)
+    second = evaluation(tmp_path / "b", POOR, has_dialogues=False)
+    assert compared(first, second, tmp_path / "out")["dialogues"] == 12
+    assert compared(second, first, tmp_path / "out")["dialogues"] == 12
+
+
+def test_replies_that_are_not_those_of_the_report_are_told(tmp_path: Path):
+    first, second = evaluation(tmp_path / "a", GOOD), evaluation(tmp_path / "b", POOR)
+    (second / "replies.jsonl").write_text((first / "replies.jsonl").read_text())
+    [note] = compared(first, second, tmp_path / "out")["notes"]
+    assert note.startswith("B: counted again")
+    assert "bleu_2" in note
+
+
+OTHER = (*CASES[:5], Case(dialogue="x", context=("else ?",), responses=("yes .",)), *CASES[6:])
+
+
+@pytest.mark.parametrize(
+    ("cases", "number"), [(OTHER, 6), (CASES[:-1], 24), (CASES[1:], 1), (CASES[::-1], 1)]
+)
+def test_other_contexts_are_refused(tmp_path: Path, cases: tuple[Case, ...], number: int):
+    first = evaluation(tmp_path / "a", GOOD)
+    second = evaluation(tmp_path / "b", GOOD[: len(cases)], cases)
+    with pytest.raises(ConfigError, match=f"different contexts, from context {number} on"):
+        compared(first, second, tmp_path / "out")
+
+
+def test_what_is_missing_is_told_in_one_line(tmp_path: Path):
+    whole = evaluation(tmp_path / "whole", GOOD)
+    bare = evaluation(tmp_path / "bare", GOOD)
+    (bare / "replies.jsonl").unlink()
+    empty = evaluation(tmp_path / "empty", GOOD)
+    Report(subject="x", notes=(), rows=()).write(empty)
+    (tmp_path / "file").touch()
+    for second, output, problem in (
+        (tmp_path / "absent", None, "absent: no report"),
+        (bare, None, "no replies.jsonl beside the report"),
+        (empty, None, "no row to compare"),
+        (whole, tmp_path / "file", "--output .*file: File exists"),
+    ):
+        with pytest.raises(UserError, match=problem) as refused:
+            compare_reports(whole, second, output, Console(file=StringIO()), QUICK)
+        assert "\n" not in str(refused.value)

@@ -1,0 +1,169 @@
+"""Two evaluations of the same contexts: paired differences with p-values.
+
+Both systems' replies are read again and counted by dialogue; they are held in memory, contexts and
+all. Figures that need more than the replies, such as UniKL, are left out and named.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from dialog_service.errors import ConfigError
+from train.evaluate.comparison import Comparison, null_rows_of, side_of
+from train.evaluate.journal import REPLIES
+from train.evaluate.replies_file import RepliesFile
+from train.metrics.counting import Case, ContextCounter, Counts
+from train.metrics.intervals import Estimate
+from train.metrics.report import Report
+from train.metrics.significance import Difference, Pairing, Randomisation
+
+_SAME = 1e-6
+_USUAL = Randomisation()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evaluation:
+    """One of the two: its report, and the replies to every context."""
+
+    path: Path
+    report: Report
+    cases: tuple[Case, ...]
+
+    @property
+    def count(self) -> int:
+        """Replies per context."""
+        return self.report.rows[0].signature.replies_per_context
+
+    def counted(self, count: int, bar: Progress) -> list[Counts]:
+        """Every context's counts, with so many replies each."""
+        counter = ContextCounter(count=count)
+        cases = bar.track(self.cases, description=f"counting {self.path}")
+        return [counter.of(case, case.replies) for case in cases]
+
+
+def compare_reports(
+    first: Path,
+    second: Path,
+    output: Path | None,
+    console: Console,
+    how: Randomisation = _USUAL,
+) -> None:
+    """Compare two evaluations and print what differs.
+
+    Args:
+        first: A: the folder of an evaluation, or the report.json in it.
+        second: B, likewise.
+        output: a folder for compare.json and compare.md, made if need be; None writes nothing.
+        console: where the table goes; a progress bar goes to stderr.
+        how: number and seed of the random exchanges.
+
+    Raises:
+        UserError: a report or its replies cannot be read, the contexts are not the same, or the
+            folder cannot be written.
+    """
+    bar_console = Console(stderr=True)
+    sides = [_evaluation(path, bar_console) for path in (first, second)]
+    with Progress(console=bar_console, transient=True) as bar:
+        found = _compared(sides[0], sides[1], how, bar)
+    if output is not None:
+        _write(found, output)
+    found.show(console)
+
+
+def _compared(
+    first: _Evaluation, second: _Evaluation, how: Randomisation, bar: Progress
+) -> Comparison:
+    """Every difference between two evaluations."""
+    _refuse_other_contexts(first, second)
+    count = min(first.count, second.count)
+    sides = [side.counted(count, bar) for side in (first, second)]
+    pairing = Pairing(_dialogues(first.cases, second.cases), sides)
+    task = bar.add_task("exchanging dialogues", total=how.exchanges)
+    differences = pairing.differences(how, lambda: bar.advance(task))
+    one, other = side_of(first.path, first.report), side_of(second.path, second.report)
+    missing = (one.figures.keys() | other.figures.keys()) - differences.keys()
+    return Comparison(
+        first=one,
+        second=other,
+        contexts=len(first.cases),
+        dialogues=pairing.count,
+        replies_per_context=count,
+        seed=how.seed,
+        exchanges=how.exchanges,
+        differences=differences,
+        not_compared=tuple(sorted(missing)),
+        null_rows=null_rows_of(first.report),
+        notes=tuple(_notes(first, second, differences)),
+    )
+
+
+def _evaluation(path: Path, console: Console) -> _Evaluation:
+    report = Report.read(path)
+    if not report.rows:
+        raise ConfigError(f"{path}: the report has no row to compare")
+    folder = path if path.is_dir() else path.parent
+    if not (folder / REPLIES).is_file():
+        raise ConfigError(f"{folder}: no {REPLIES} beside the report, which a comparison recounts")
+    file = RepliesFile.scan(
+        folder / REPLIES, lambda line: console.print(line, markup=False, soft_wrap=True)
+    )
+    return _Evaluation(path=path, report=report, cases=tuple(file.cases()))
+
+
+def _refuse_other_contexts(first: _Evaluation, second: _Evaluation) -> None:
+    pairs = zip_longest(first.cases, second.cases)
+    for number, (one, other) in enumerate(pairs, start=1):
+        if one is None or other is None or _question(one) != _question(other):
+            raise ConfigError(
+                f"{first.path} and {second.path} answer different contexts, from context {number} "
+                "on: compare evaluations of the same corpus, split and context turns"
+            )
+
+
+def _question(case: Case) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return case.context, case.responses
+
+
+def _dialogues(*sides: Sequence[Case]) -> list[str]:
+    """The dialogue of each context, from the side that tells fewer apart.
+
+    A file without dialogues counts every line as one of its own.
+    """
+    named = [[case.dialogue for case in cases] for cases in sides]
+    return min(named, key=lambda names: len(set(names)))
+
+
+def _notes(
+    first: _Evaluation, second: _Evaluation, found: Mapping[str, Difference]
+) -> Iterator[str]:
+    """What a reader should know of the counting."""
+    if first.count != second.count:
+        yield (
+            f"A has {first.count} replies per context, B {second.count}: the first "
+            f"{min(first.count, second.count)} of each count"
+        )
+        return
+    for name, side, figures in (
+        ("A", first, {key: each.first for key, each in found.items()}),
+        ("B", second, {key: each.second for key, each in found.items()}),
+    ):
+        if others := _unlike(side.report.rows[0].figures, figures):
+            yield f"{name}: counted again, and its report says otherwise: {', '.join(others)}"
+
+
+def _unlike(reported: Mapping[str, Estimate], counted: Mapping[str, float]) -> list[str]:
+    """Figures that are not what a report says, for its replies or the counting have changed."""
+    both = reported.keys() & counted.keys()
+    return sorted(key for key in both if abs(reported[key].value - counted[key]) > _SAME)
+
+
+def _write(found: Comparison, output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        found.write(output)
+    except OSError as error:
+        raise ConfigError(f"--output {output}: {error.strerror}") from error

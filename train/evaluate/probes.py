@@ -1,0 +1,210 @@
+"""What a model does besides its table: other sampling values, single contexts, codes in between.
+
+All on contexts drawn blindly, not chosen; the same seed finds the same.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dialog_service.generation import Generator, SamplingParameters
+from train.evaluate.decodings import Decoding, GeneratedReplies
+from train.metrics.counting import Case, ContextCounter
+from train.metrics.intervals import Estimate
+from train.metrics.judgement import Judge, with_judgement
+from train.metrics.null_rows import RetrievedReplies, Role, System
+from train.metrics.probes import Anchor, Axis, FrontierPoint, Interpolation, Probes, Sample
+from train.metrics.scoring import RowScorer
+
+TEMPERATURES = (0.0, 0.4, 0.7, 1.0)
+TOP_PS = (0.5, 0.8, 0.9, 1.0)
+LATENT_SCALES = (0.0, 0.5, 1.0, 1.5)
+FIGURES = ("bleu_2", "dist_1", "dist_2", "inter_dist_1", "inter_dist_2", "entropy",
+           "relevance", "relevance_rank")  # fmt: skip
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeOptions:
+    """How much is tried.
+
+    ``sampling`` is what the frontier starts from and the samples use; ``others`` answer the same
+    contexts beside the model: human, echo, random, BM25.
+    """
+
+    sampling: SamplingParameters
+    seed: int = 0
+    others: tuple[System, ...] = ()
+    frontier_contexts: int = 500
+    frontier_replies: int = 5
+    sample_contexts: int = 12
+    sample_replies: int = 3
+    interpolations: int = 6
+    interpolation_steps: int = 7
+    batch_size: int = 64
+
+
+def make_probes(
+    generator: Generator,
+    cases: Sequence[Case],
+    judge: Judge | None,
+    options: ProbeOptions,
+    console: Console,
+) -> Probes:
+    """Try everything the model allows, behind one bar.
+
+    Where one code per context is all there is, neither the spread of codes nor the way between two
+    of them can be tried.
+
+    Args:
+        generator: of the model; used as it is, on its device.
+        cases: those of the table, at least one.
+        judge: of relevance; None leaves it out.
+        options: how much.
+        console: for the bar.
+    """
+    random = np.random.default_rng(options.seed)
+    drawn = [cases[place] for place in random.permutation(len(cases))]
+    judged = drawn[: options.frontier_contexts]
+    shown = drawn[: options.sample_contexts]
+    walked = () if generator.is_deterministic else drawn[: options.interpolations]
+    ways = frontier_points(options.sampling, has_spread=not generator.is_deterministic)
+    rows = len({sampling for _, _, sampling in ways}) + len(options.others)
+    with _bar(console, rows * len(judged) + len(shown) + len(walked)) as advance:
+
+        @cache
+        def moved(sampling: SamplingParameters) -> dict[str, Estimate]:
+            return _figures(_raw(generator, sampling, options), judged, judge, options, advance)
+
+        return Probes(
+            frontier=tuple(
+                FrontierPoint(axis=axis, value=value, figures=moved(sampling))
+                for axis, value, sampling in ways
+            ),
+            anchors=tuple(
+                Anchor(
+                    name=system.name,
+                    role=system.role,
+                    figures=_figures(system, judged, judge, options, advance),
+                )
+                for system in options.others
+            ),
+            samples=_samples(generator, shown, options, advance),
+            interpolations=_interpolations(generator, walked, options, advance),
+            contexts=len(judged),
+        )
+
+
+def frontier_points(
+    sampling: SamplingParameters, *, has_spread: bool
+) -> list[tuple[Axis, float, SamplingParameters]]:
+    """Each value of each axis with the sampling it makes; what ``sampling`` has is among them."""
+    axes: dict[Axis, tuple[float, ...]] = {
+        "temperature": TEMPERATURES,
+        "top_p": TOP_PS,
+        **({"latent_scale": LATENT_SCALES} if has_spread else {}),
+    }
+    return [
+        (axis, value, replace(sampling, **{axis: value}))
+        for axis, values in axes.items()
+        for value in sorted({*values, getattr(sampling, axis)})
+    ]
+
+
+def _raw(
+    generator: Generator, sampling: SamplingParameters, options: ProbeOptions
+) -> GeneratedReplies:
+    """Replies as they fall: made different from each other they would hide how alike they are."""
+    decoding = Decoding(
+        name=generator.meta.variant,
+        sampling=sampling,
+        count=options.frontier_replies,
+        are_raw=True,
+    )
+    return GeneratedReplies(generator, decoding, seed=options.seed)
+
+
+def _figures(
+    system: System,
+    cases: Sequence[Case],
+    judge: Judge | None,
+    options: ProbeOptions,
+    advance: Advance,
+) -> dict[str, Estimate]:
+    """Those of the frontier's figures that a system's replies to the cases have."""
+    is_response = system.role is Role.HUMAN
+    counter = ContextCounter(count=system.count, is_response=is_response)
+    row = RowScorer(is_response=is_response)
+    for start in range(0, len(cases), options.batch_size):
+        batch = cases[start : start + options.batch_size]
+        replies = system.answer(batch)
+        counts = [counter.of(case, given) for case, given in zip(batch, replies, strict=True)]
+        if judge:
+            judgements = judge.judge([case.context for case in batch], replies)
+            counts = list(map(with_judgement, counts, judgements))
+        for each in counts:
+            row.take(each)
+        advance(len(batch))
+    found = row.figures(options.seed)
+    return {key: found[key] for key in FIGURES if key in found}
+
+
+def _samples(
+    generator: Generator, cases: Sequence[Case], options: ProbeOptions, advance: Advance
+) -> tuple[Sample, ...]:
+    """Replies as the service gives them, the most probable one, and retrieved ones."""
+    variant = generator.meta.variant
+    greedy = replace(options.sampling, temperature=0.0, latent_scale=0.0)
+    asked = Decoding(name=variant, sampling=options.sampling, count=options.sample_replies)
+    still = Decoding(name=f"{variant}, greedy", sampling=greedy, count=1)
+    systems: list[System] = [
+        GeneratedReplies(generator, decoding, seed=options.seed) for decoding in (asked, still)
+    ]
+    systems += [system for system in options.others if isinstance(system, RetrievedReplies)]
+    answers = {system.name: system.answer(cases) for system in systems}
+    advance(len(cases))
+    return tuple(
+        Sample(
+            context=case.context,
+            response=case.responses[0],
+            replies={name: replies[place] for name, replies in answers.items()},
+        )
+        for place, case in enumerate(cases)
+    )
+
+
+def _interpolations(
+    generator: Generator, cases: Sequence[Case], options: ProbeOptions, advance: Advance
+) -> tuple[Interpolation, ...]:
+    """Replies at z = (1 - t) z_0 + t z_1 at even steps of t, words greedy."""
+    t = torch.linspace(0, 1, options.interpolation_steps)[:, None]  # (K, 1)
+    lines = []
+    for place, case in enumerate(cases):
+        seeds = np.random.default_rng((options.seed, place)).integers(2**62, size=2)
+        ends = generator.code_draws(case.context, seeds.tolist())  # (2, Z)
+        steps = generator.replies_at(case.context, torch.lerp(ends[0], ends[1], t))
+        lines.append(Interpolation(context=case.context, steps=tuple(steps)))
+        advance(1)
+    return tuple(lines)
+
+
+@contextmanager
+def _bar(console: Console, total: int) -> Iterator[Advance]:
+    """A bar over contexts answered."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    with progress:
+        task = progress.add_task("probing", total=total)
+        yield lambda count: progress.advance(task, count)

@@ -1,0 +1,131 @@
+"""How well a reply fits its post, by a classifier of its own, learned from training pairs alone.
+
+Nothing that chooses replies may use it, or it would praise its own choice. It sees the last turn
+of a context, words and pairs of neighbours, so it judges the matter of a reply, not its grammar.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate, chain, pairwise
+
+import numpy as np
+from rich.console import Console
+
+from train.data.pairs import Pair
+from train.metrics.judgement import CANDIDATES, Judgement
+from train.metrics.relevance.cache import cache_folder, read_checked, write_checked
+from train.metrics.relevance.learning import Learned, Quality, learn
+from train.metrics.relevance.matcher import Floats, Vectors, chosen, cosines, ranks
+from train.metrics.relevance.settings import RelevanceSettings
+from train.metrics.relevance.storage import key_of, packed, unpacked
+
+Context = tuple[str, ...]
+
+
+class RelevanceScorer:
+    """Judges replies; a reply's figures depend on nothing but the post, the reply and the seed."""
+
+    def __init__(self, learned: Learned, *, seed: int) -> None:
+        """Judge with a learned classifier; ``seed`` draws the random replies of ranks."""
+        self._learned = learned
+        self._seed = seed
+
+    @classmethod
+    def train_or_load(
+        cls,
+        train_pairs: Sequence[Pair],
+        *,
+        seed: int,
+        console: Console,
+        settings: RelevanceSettings | None = None,
+    ) -> "RelevanceScorer":
+        """The classifier of these pairs, from the cache where it is there and sound.
+
+        Args:
+            train_pairs: of the training split, without dialogues that repeat an evaluation one.
+            seed: of the training and of the random replies of ranks.
+            console: for the bars, and for a line where the cache cannot be written.
+            settings: None is the default.
+
+        Raises:
+            ConfigError: all pairs are of one dialogue, so that nothing can be held out.
+        """
+        chosen_settings = settings or RelevanceSettings()
+        key = key_of(train_pairs, chosen_settings, seed)
+        path = cache_folder() / f"relevance-{key[:32]}.bin"
+        if (payload := read_checked(path)) is not None:
+            return cls(unpacked(payload, chosen_settings), seed=seed)
+        learned = learn(train_pairs, chosen_settings, seed=seed, console=console)
+        try:
+            write_checked(path, packed(learned))
+        except OSError as error:
+            line = f"relevance classifier not kept: {path.parent}: {error.strerror}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        return cls(learned, seed=seed)
+
+    @property
+    def quality(self) -> Quality:
+        """How far the figures can be trusted; ``str`` of it is a line for a report."""
+        return self._learned.quality
+
+    def probability(self, contexts: Sequence[Context], replies: Sequence[str]) -> Floats:
+        """(B,) that each reply is the response to its context and not a random one.
+
+        An empty reply has 0.
+        """
+        return self._probability(self._posts(contexts), replies)
+
+    def rank(self, contexts: Sequence[Context], replies: Sequence[str]) -> Floats:
+        """(B,) from 1 to 100: each reply among 99 random held-out training replies.
+
+        The same 99 for the same post; halves where some tie; 100 for an empty reply.
+        """
+        return self._rank(contexts, self._posts(contexts), replies)
+
+    def judge(
+        self, contexts: Sequence[Context], replies: Sequence[Sequence[str]]
+    ) -> list[Judgement]:
+        """A judgement for each context and its replies, at least one each, in order."""
+        posts = self._posts(contexts)
+        counts = [len(pool) for pool in replies]
+        flat = list(chain.from_iterable(replies))
+        probability = self._probability(np.repeat(posts, counts, axis=0), flat)
+        rank = self._rank(contexts, posts, [pool[0] for pool in replies])
+        return [
+            Judgement(
+                relevance=float(probability[start]),
+                relevance_all=float(probability[start:end].mean()),
+                rank=float(place),
+                reciprocal_rank=float(1 / place),
+            )
+            for (start, end), place in zip(
+                pairwise(accumulate(counts, initial=0)), rank, strict=True
+            )
+        ]
+
+    def _posts(self, contexts: Sequence[Context]) -> Vectors:
+        return self._learned.matcher.posts([context[-1] for context in contexts])
+
+    def _probability(self, posts: Vectors, replies: Sequence[str]) -> Floats:
+        found = self._learned.calibration.probability(cosines(posts, self._replies(replies)))
+        return np.where(_said(replies), found, 0.0)
+
+    def _rank(self, contexts: Sequence[Context], posts: Vectors, replies: Sequence[str]) -> Floats:
+        count = len(self._others)
+        others = [chosen(context[-1], count, self._seed) for context in contexts]
+        found = [
+            ranks(post[None], reply[None], self._others[other][None])[0]
+            for post, reply, other in zip(posts, self._replies(replies), others, strict=True)
+        ]
+        return np.where(_said(replies), np.array(found), float(CANDIDATES))
+
+    def _replies(self, texts: Sequence[str]) -> Vectors:
+        return self._learned.matcher.replies(texts)
+
+    @cached_property
+    def _others(self) -> Vectors:
+        return self._replies(self._learned.others)
+
+
+def _said(replies: Sequence[str]) -> list[bool]:
+    return [bool(reply.strip()) for reply in replies]

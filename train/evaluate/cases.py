@@ -75,10 +75,14 @@ class CaseOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cases:
-    """What is answered, what the null rows draw from, and the words for signature and notes."""
+    """What is answered, what the null rows draw from, and the words for signature and notes.
+
+    ``unleaked`` is ``train`` without dialogues that repeat an evaluation dialogue.
+    """
 
     cases: tuple[Case, ...]
     train: tuple[Pair, ...]
+    unleaked: tuple[Pair, ...]
     corpus: str
     split: str
     deduplication: str
@@ -112,9 +116,12 @@ def load_cases(source: CorpusSource, options: CaseOptions, console: Console) -> 
         raise ConfigError(
             f"--split {options.split}: no {options.part} pair of {source.corpus} is left"
         )
+    unleaked = training_pairs(corpus, options.pair_mode, keep_leaks=False)
+    leaky = training_pairs(corpus, options.pair_mode, keep_leaks=True) if options.keep_leaks else ()
     return Cases(
         cases=tuple(_case(pair) for pair in chosen.pairs),
-        train=training_pairs(corpus, options.pair_mode, keep_leaks=options.keep_leaks),
+        train=leaky or unleaked,
+        unleaked=unleaked,
         corpus=f"{corpus.name}@{corpus.fingerprint[:12]}",
         split=_split(options, whole.report.pair_mode),
         deduplication=chosen.rule,

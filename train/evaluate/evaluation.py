@@ -1,38 +1,34 @@
 """From what is asked to the report: cases and systems of a checkpoint or of a file of replies."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 
 from dialog_service.errors import ConfigError
 from train.data.corpora import load_corpus
-from train.data.pairs import Pair
 from train.evaluate.cases import CaseOptions, load_cases, training_pairs
+from train.evaluate.insight import Insight, look_into
 from train.evaluate.job import Job, run_job
 from train.evaluate.journal import REPLIES, Journal
 from train.evaluate.options import CheckpointSubject, FileSubject, Options
 from train.evaluate.replies_file import RepliesFile
 from train.evaluate.subsets import subsets_of
-from train.metrics.null_rows import (
-    Echo,
-    GivenReplies,
-    Human,
-    RandomReplies,
-    RetrievedReplies,
-    Role,
-    System,
-)
+from train.evaluate.yardsticks import TrainingPairs, make_yardsticks
+from train.metrics.null_rows import GivenReplies, Role
 from train.metrics.report import Report, Row, Setting
-from train.metrics.unigrams import Unigrams
+
+_WITHOUT_CORPUS = "random and BM25 rows, UniKL and relevance need --corpus and --data-dir"
 
 
 @dataclass(frozen=True, slots=True)
-class _NullRows:
-    """The rows that need no model, and what UniKL compares with."""
+class _Draft:
+    """A report but for its rows; ``look`` is asked once they are there."""
 
-    systems: tuple[System, ...]
-    corpus: Unigrams | None = None
+    subject: str
+    notes: tuple[str, ...]
+    look: Callable[[], Insight] = Insight
 
 
 def evaluate_checkpoint(subject: CheckpointSubject, options: Options, console: Console) -> Report:
@@ -42,31 +38,24 @@ def evaluate_checkpoint(subject: CheckpointSubject, options: Options, console: C
         UserError: the checkpoint, the corpus, a sampling value or the output folder.
     """
     # Here, so that a file of replies is judged without torch.
-    from dialog_service.generation import Generator
-    from train.evaluate.decodings import GeneratedReplies, decodings
-    from train.evaluate.origin import numerics, origin, trained_pair_mode
+    from train.evaluate.origin import LoadedSubject
 
-    generator = Generator.load(
-        subject.directory, device=subject.device, precision=subject.precision
-    )
-    count = options.reply_count or 1
+    loaded = LoadedSubject(subject)
     case_options = CaseOptions(
         split=subject.split,
         part=subject.part,
-        pair_mode=options.pair_mode or trained_pair_mode(subject),
-        context_turns=generator.limits.context_turns,
+        pair_mode=options.pair_mode or loaded.trained_pair_mode,
+        context_turns=loaded.generator.limits.context_turns,
         keep_leaks=options.keep_leaks,
     )
     found = load_cases(subject.source, case_options, console)
-    ways = decodings(generator, subject.override, reply_count=count, contexts=len(found.cases))
-    null_rows = _null_rows(count, found.train, options, console)
+    count = options.reply_count or 1
+    pairs = TrainingPairs(train=found.train, unleaked=found.unleaked)
+    sticks = make_yardsticks(count, pairs, options, console)
     job = Job(
         cases=found.cases,
         case_count=len(found.cases),
-        systems=(
-            *(GeneratedReplies(generator, way, seed=options.seed) for way in ways),
-            *null_rows.systems,
-        ),
+        systems=(*loaded.systems(len(found.cases), count, options.seed), *sticks.rows),
         setting=Setting(
             corpus=found.corpus,
             split=found.split,
@@ -75,16 +64,17 @@ def evaluate_checkpoint(subject: CheckpointSubject, options: Options, console: C
             seed=options.seed,
         ),
         batch_size=options.batch_size,
-        origin=origin(subject, generator),
+        origin=loaded.origin,
         subsets=subsets_of(subject.source.corpus),
-        corpus=null_rows.corpus,
+        corpus=sticks.corpus,
+        judge=sticks.judge,
     )
-    meta = generator.meta
-    title = (
-        f"{meta.variant} {meta.preset}, version {meta.version}, seed {meta.seed}, {meta.commit}, "
-        f"{numerics(subject, generator)}: {subject.source.corpus} {subject.part}, {subject.split}"
+    draft = _Draft(
+        f"{loaded}: {subject.source.corpus} {subject.part}, {subject.split}",
+        (*found.notes, *sticks.notes),
+        functools.partial(look_into, loaded, job, options, console),
     )
-    return _reported(title, found.notes, job, options, console)
+    return _reported(draft, job, options, console)
 
 
 def evaluate_file(subject: FileSubject, options: Options, console: Console) -> Report:
@@ -99,17 +89,12 @@ def evaluate_file(subject: FileSubject, options: Options, console: Console) -> R
         subject.path, lambda line: console.print(line, markup=False, soft_wrap=True)
     )
     count = options.reply_count or file.most_replies
-    training: tuple[Pair, ...] = ()
-    origin, notes = "none", ["random and BM25 rows and UniKL need --corpus and --data-dir"]
-    if subject.source:
-        corpus = load_corpus(subject.source)
-        training = training_pairs(corpus, options.pair_mode, keep_leaks=options.keep_leaks)
-        origin, notes = f"{corpus.name}@{corpus.fingerprint[:12]}", []
-    null_rows = _null_rows(count, training, options, console)
+    pairs, origin = _lent_pairs(subject, options)
+    sticks = make_yardsticks(count, pairs, options, console)
     job = Job(
         cases=file.cases(),
         case_count=file.case_count,
-        systems=(GivenReplies(subject.path.name, count=count), *null_rows.systems),
+        systems=(GivenReplies(subject.path.name, count=count), *sticks.rows),
         setting=Setting(
             corpus=f"{subject.path.name}@{file.fingerprint}",
             split="every line",
@@ -119,40 +104,45 @@ def evaluate_file(subject: FileSubject, options: Options, console: Console) -> R
         ),
         batch_size=options.batch_size,
         subsets=subsets_of(subject.source.corpus if subject.source else None),
-        corpus=null_rows.corpus,
+        corpus=sticks.corpus,
+        judge=sticks.judge,
     )
-    return _reported(str(subject.path), (file.note(), *notes), job, options, console)
+    notes = sticks.notes if subject.source else (_WITHOUT_CORPUS,)
+    return _reported(_Draft(str(subject.path), (file.note(), *notes)), job, options, console)
 
 
-def _null_rows(count: int, train: Sequence[Pair], options: Options, console: Console) -> _NullRows:
-    """Human and echo; with training pairs to draw from, random and BM25 as well."""
-    rows: list[System] = [Human(count=count), Echo()]
-    if not train:
-        return _NullRows(tuple(rows))
-    replies = [pair.response for pair in train]
-    with console.status("indexing the training replies"):
-        rows.append(RandomReplies(replies, count=count, seed=options.seed))
-        if options.extras.bm25:
-            posts = [pair.context[-1] for pair in train]
-            rows.append(RetrievedReplies(posts, replies, count=count))
-        return _NullRows(tuple(rows), Unigrams(replies))
+def _lent_pairs(subject: FileSubject, options: Options) -> tuple[TrainingPairs, str]:
+    """The training pairs of the source, and how the signature calls it."""
+    if subject.source is None:
+        return TrainingPairs(), "none"
+    corpus = load_corpus(subject.source)
+    unleaked = training_pairs(corpus, options.pair_mode, keep_leaks=False)
+    leaky = training_pairs(corpus, options.pair_mode, keep_leaks=True) if options.keep_leaks else ()
+    pairs = TrainingPairs(train=leaky or unleaked, unleaked=unleaked)
+    return pairs, f"{corpus.name}@{corpus.fingerprint[:12]}"
 
 
-def _reported(
-    title: str, notes: Sequence[str], job: Job, options: Options, console: Console
-) -> Report:
+def _reported(draft: _Draft, job: Job, options: Options, console: Console) -> Report:
     """Run the job and write the report; the replies get their name when it is there."""
+    from train.evaluate.page import write_page  # drawing is slow to import
+
     try:
         journal = Journal(options.output / REPLIES, job.fingerprint)
         _say_what_is_kept(journal, job, console)
         rows = run_job(job, journal, console)
+        insight = draft.look()
         report = Report(
-            subject=title,
-            notes=(*notes, *_short_notes(rows)),
+            subject=draft.subject,
+            notes=(*draft.notes, *_short_notes(rows)),
             rows=tuple(rows),
+            health=insight.health,
+            probes=insight.probes,
+            curves=insight.curves,
             command=options.command,
         )
         report.write(options.output)
+        with console.status("drawing"):
+            write_page(report, options.output)
         journal.finish()
     except OSError as error:
         raise ConfigError(f"--output {options.output}: {error.strerror}") from error

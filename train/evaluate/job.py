@@ -18,6 +18,7 @@ from dialog_service.errors import ConfigError
 from train.evaluate.journal import REPLIES, Journal, JournalLine
 from train.evaluate.rows import SystemScorer
 from train.evaluate.subsets import ALL, Subset
+from train.metrics.judgement import Judge
 from train.metrics.null_rows import System
 from train.metrics.report import Row, Setting
 from train.metrics.scoring import Case, Dialogues
@@ -54,6 +55,7 @@ class Job:
     origin: str = ""
     subsets: Sequence[Subset] = (ALL,)
     corpus: Unigrams | None = None
+    judge: Judge | None = None
 
     @property
     def fingerprint(self) -> str | None:
@@ -79,7 +81,7 @@ def run_job(job: Job, journal: Journal, console: Console) -> list[Row]:
         OSError: the journal cannot be written.
     """
     numberings = {subset: Dialogues() for subset in job.subsets}
-    scorers = [SystemScorer(system, numberings, job.corpus) for system in job.systems]
+    scorers = [SystemScorer(s, numberings, job.corpus, job.judge) for s in job.systems]
     with _bar(console) as bar:
         task = bar.add_task("answering", total=job.case_count)
         for batch, answers in _answered(job, journal):

@@ -1,43 +1,89 @@
-"""Where a checkpoint's replies come from: its bytes, what runs it, and the run that made it."""
+"""A checkpoint to be judged, loaded: its bytes, what runs it, the run that made it, its rows."""
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from dialog_service.checkpoint import CONFIG, VOCABULARY, WEIGHTS, checkpoint_directory
 from dialog_service.errors import ConfigError
-from dialog_service.generation import Generator, resolve_precision
+from dialog_service.generation import Generator, SamplingParameters, resolve_precision
 from train.config import RunConfig
 from train.data.pairs import PairMode
+from train.evaluate.decodings import GeneratedReplies, decodings, overridden
 from train.evaluate.options import CheckpointSubject
 from train.run_folder import RunFolder
 
 
-def numerics(subject: CheckpointSubject, generator: Generator) -> str:
-    """Device and precision in two words."""
-    return f"{generator.device.type} {resolve_precision(subject.precision, generator.device)}"
+class LoadedSubject:
+    """A checkpoint that can answer; ``str`` of it names it in the report."""
 
+    def __init__(self, subject: CheckpointSubject) -> None:
+        """Load it.
 
-def origin(subject: CheckpointSubject, generator: Generator) -> str:
-    """All that fixes what a checkpoint says, but for the decoding: one line."""
-    digest = hashlib.sha256()
-    directory = checkpoint_directory(subject.directory)
-    for name in (CONFIG, VOCABULARY, WEIGHTS):
-        digest.update((directory / name).read_bytes())
-    return f"{digest.hexdigest()} {numerics(subject, generator)} torch {torch.__version__}"
+        Raises:
+            UserError: the checkpoint, the device or the precision.
+        """
+        self.subject = subject
+        self.generator = Generator.load(
+            subject.directory, device=subject.device, precision=subject.precision
+        )
 
+    def __str__(self) -> str:
+        """One line on where it comes from and what runs it."""
+        meta = self.generator.meta
+        return (
+            f"{meta.variant} {meta.preset}, version {meta.version}, seed {meta.seed}, "
+            f"{meta.commit}, {self._numerics}"
+        )
 
-def trained_pair_mode(subject: CheckpointSubject) -> PairMode | None:
-    """How the corpus was paired when the checkpoint was trained on it.
+    def systems(self, contexts: int, count: int, seed: int) -> tuple[GeneratedReplies, ...]:
+        """Its rows, a decoding each.
 
-    None is the corpus's own way, or not known: there is no run's config beside the checkpoint, or
-    it is of another corpus.
-    """
-    config = _run_config(subject.directory)
-    if config is None or config.data.corpus != subject.source.corpus:
-        return None
-    return config.data.examples.pair_mode
+        Args:
+            contexts: how many will be answered.
+            count: replies per context.
+            seed: of the draws.
+
+        Raises:
+            ConfigError: a sampling value out of its range.
+        """
+        ways = decodings(
+            self.generator, self.subject.override, reply_count=count, contexts=contexts
+        )
+        return tuple(GeneratedReplies(self.generator, way, seed=seed) for way in ways)
+
+    @property
+    def sampling(self) -> SamplingParameters:
+        """How it replies: its own way, with what was asked instead."""
+        return overridden(self.generator.defaults, self.subject.override)
+
+    @cached_property
+    def origin(self) -> str:
+        """All that fixes what it says, but for the decoding."""
+        digest = hashlib.sha256()
+        directory = checkpoint_directory(self.subject.directory)
+        for name in (CONFIG, VOCABULARY, WEIGHTS):
+            digest.update((directory / name).read_bytes())
+        return f"{digest.hexdigest()} {self._numerics} torch {torch.__version__}"
+
+    @property
+    def trained_pair_mode(self) -> PairMode | None:
+        """How the corpus was paired when the checkpoint was trained on it.
+
+        None is the corpus's own way, or not known: there is no run's config beside the
+        checkpoint, or it is of another corpus.
+        """
+        config = _run_config(self.subject.directory)
+        if config is None or config.data.corpus != self.subject.source.corpus:
+            return None
+        return config.data.examples.pair_mode
+
+    @property
+    def _numerics(self) -> str:
+        device = self.generator.device
+        return f"{device.type} {resolve_precision(self.subject.precision, device)}"
 
 
 def _run_config(directory: Path) -> RunConfig | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from train.evaluate.subsets import Subset
 from train.metrics.counting import ContextCounter
+from train.metrics.judgement import Judge, Judgement, with_judgement
 from train.metrics.null_rows import Role, System
 from train.metrics.report import Row, Setting, Signature
 from train.metrics.scoring import Case, Dialogues, RowScorer
@@ -15,7 +16,9 @@ Numberings = Mapping[Subset, Dialogues]
 class SystemScorer:
     """Counts every reply once and adds the counts to each row that has its case."""
 
-    def __init__(self, system: System, numberings: Numberings, corpus: Unigrams | None) -> None:
+    def __init__(
+        self, system: System, numberings: Numberings, corpus: Unigrams | None, judge: Judge | None
+    ) -> None:
         """Start the rows.
 
         Args:
@@ -23,8 +26,10 @@ class SystemScorer:
             numberings: the subsets that get a row, each with its numbering, shared with the other
                 systems.
             corpus: what UniKL compares with, if anything.
+            judge: of relevance, if anybody.
         """
         self._system = system
+        self._judge = judge
         self._counter = ContextCounter(count=system.count, is_response=system.role is Role.HUMAN)
         self._scorers = {
             subset: RowScorer(
@@ -35,8 +40,11 @@ class SystemScorer:
 
     def add_all(self, cases: Sequence[Case], replies: Sequence[Sequence[str]]) -> None:
         """Count the replies to some cases."""
-        for case, given in zip(cases, replies, strict=True):
+        judged = zip(cases, replies, self._judgements(cases, replies), strict=True)
+        for case, given, judgement in judged:
             counts = self._counter.of(case, given)
+            if judgement:
+                counts = with_judgement(counts, judgement)
             for scorer in self._of(case):
                 scorer.take(counts)
 
@@ -59,6 +67,14 @@ class SystemScorer:
                 dialogues=scorer.dialogues,
             ),
         )
+
+    def _judgements(
+        self, cases: Sequence[Case], replies: Sequence[Sequence[str]]
+    ) -> Sequence[Judgement | None]:
+        if self._judge is None:
+            return [None] * len(cases)
+        pools = [given[: self._system.count] for given in replies]
+        return self._judge.judge([case.context for case in cases], pools)
 
     def _of(self, case: Case) -> Iterator[RowScorer]:
         return (scorer for subset, scorer in self._scorers.items() if subset.holds(case))

@@ -45,10 +45,12 @@ class Column(enum.IntEnum):
     SELF_BLEU_4 = 10
     DRAWN = 11  # one where ten replies were drawn
     UNIQUE = 12
-    JUDGED = 13  # one where the relevance of the first reply was judged
+    JUDGED = 13  # one where the relevance of the replies was judged: see ``judgement``
     RELEVANCE = 14
-    RANK = 15
-    BLEU = 16
+    RELEVANCE_ALL = 15
+    RANK = 16
+    RECIPROCAL_RANK = 17
+    BLEU = 18
 
 
 WIDTH = Column.BLEU + 2 + 2 * MAX_ORDER

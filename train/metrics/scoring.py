@@ -14,6 +14,7 @@ import numpy as np
 
 from train.metrics.counting import DRAWS, WIDTH, Case, Column, ContextCounter, Counts
 from train.metrics.intervals import Estimate, Sums, bootstrap, resampled_sums
+from train.metrics.judgement import CANDIDATES
 from train.metrics.overlap import BleuCounts
 from train.metrics.unigrams import Unigrams
 from train.metrics.variety import Variety
@@ -69,7 +70,9 @@ OVERLAP_METRICS = (
 )
 JUDGED_METRICS = (
     _mean("relevance", "relevance", Column.RELEVANCE),
-    _mean("relevance_rank", "rank of 100", Column.RANK, decimals=1),
+    _mean("relevance_all", "relevance of all", Column.RELEVANCE_ALL),
+    _mean("relevance_rank", f"rank of {CANDIDATES}", Column.RANK, decimals=1),
+    _mean("relevance_mrr", "MRR", Column.RECIPROCAL_RANK),
 )
 VARIETY_METRICS = (
     Metric(key="entropy", title="entropy", decimals=2),

@@ -3,7 +3,8 @@
 import pytest
 
 from train.metrics import scoring
-from train.metrics.counting import Column, ContextCounter
+from train.metrics.counting import ContextCounter
+from train.metrics.judgement import Judgement, with_judgement
 from train.metrics.scoring import METRICS, Case, Dialogues, RowScorer
 from train.metrics.unigrams import Unigrams
 
@@ -96,8 +97,11 @@ def test_rows_that_share_a_numbering_count_as_if_alone():
 def test_every_figure_has_a_column_of_its_own():
     scorer = RowScorer(count=10, corpus=Unigrams(TEXTS))
     counts = ContextCounter(count=10).of(case(0, "a"), ["x y", "z"])
-    counts.vector[Column.JUDGED] = 1
-    scorer.take(counts)
+    judgement = Judgement(relevance=0.5, relevance_all=0.25, rank=8, reciprocal_rank=0.125)
+    scorer.take(with_judgement(counts, judgement))
     keys = [metric.key for metric in METRICS]
     assert len(set(keys)) == len(keys)
-    assert set(keys) == scorer.figures(seed=0).keys()
+    figures = scorer.figures(seed=0)
+    assert set(keys) == figures.keys()
+    judged = ("relevance", "relevance_all", "relevance_rank", "relevance_mrr")
+    assert [figures[key].value for key in judged] == [0.5, 0.25, 8, 0.125]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from dialog_service.diversity import metric_tokens
 from train.data.pairs import Pair
@@ -79,16 +80,18 @@ class Overlaps:
         self._holders = rows[order]  # texts, word by word
         self._counts = np.bincount(held.ids, minlength=len(is_word))
         self._starts = np.cumsum(self._counts) - self._counts
-        self._words = self._rarest(bags.take(posts), np.array(is_word))
+        self._words = self._rarest(bags.take(posts), np.array(is_word, dtype=bool))
 
     def draw(self, rows: Ints, random: np.random.Generator) -> Ints:
         """(B,) a text for each of some rows; -1 where no response shares a word with the post."""
+        if not len(self._holders):
+            return np.full(len(rows), -1)
         words = self._words[rows, random.integers(_RAREST, size=len(rows))]
         counts = np.where(words < 0, 0, self._counts[words])
         place = self._starts[words] + (random.random(len(rows)) * counts).astype(np.int64)
         return np.where(counts > 0, self._holders[np.minimum(place, len(self._holders) - 1)], -1)
 
-    def _rarest(self, posts: Bags, is_word: np.ndarray) -> Ints:
+    def _rarest(self, posts: Bags, is_word: npt.NDArray[np.bool_]) -> Ints:
         """(N, _RAREST) words of each post that responses hold, rarest first, repeated to fill."""
         found = np.full((len(posts.lengths), _RAREST), -1)
         for row, ids in enumerate(np.split(posts.ids, np.cumsum(posts.lengths)[:-1])):

@@ -21,7 +21,7 @@ from train.state import STATE, load_state
 
 MEASURED_SECONDS = 20.0
 BESIDE_TRAINING = 1.1  # validation, samples and checkpoints, as a factor on an epoch's steps
-FIRST_EVALUATION_SHARE = 0.2  # of a row's time, while no evaluation has been timed
+FIRST_EVALUATION_SECONDS = 180.0  # while none has been timed; at most half of a row's time
 
 
 class Speed(BaseModel):
@@ -87,7 +87,7 @@ def planned(
         epochs: the config's, never exceeded.
         evaluation_seconds: what an evaluation took so far; 0 where none has been timed.
     """
-    evaluation = evaluation_seconds or FIRST_EVALUATION_SHARE * share
+    evaluation = evaluation_seconds or min(FIRST_EVALUATION_SECONDS, share / 2)
     epoch_seconds = BESIDE_TRAINING * steps_per_epoch / speed.steps_per_second
     fitting = math.floor((share - speed.start_seconds - evaluation) / epoch_seconds)
     return Plan(

@@ -12,7 +12,7 @@ def markdown(table: Table, experiment: Experiment) -> str:
     """The whole page."""
     columns = {section.split: section.columns for section in experiment.sections}
     parts = [
-        f"# {table.corpus}, preset {table.preset}",
+        f"# {table.corpus}, preset {table.preset}, pairs: {table.pair_mode}",
         f"In italics what is reported by {table.source}. {_intervals(table)}",
         *(_split_part(split, columns[split.split]) for split in table.splits),
         _trainings_part(table.trainings),
@@ -44,11 +44,11 @@ def _split_part(split: SplitTable, columns: Sequence[Column]) -> str:
 def _table_line(line: Line, columns: Sequence[Column]) -> str:
     cells = [_cell(line.figures.get(column.key), column) for column in columns]
     match line:
-        case Line(kind="reported"):
+        case Line(role="reported"):
             told = f"reported, {line.decoding}" if line.decoding else "reported"
             words = [f"*{line.title}*", f"*{told}*"]
             cells = [cell if cell == "-" else f"*{cell}*" for cell in cells]
-        case Line(kind="system"):
+        case Line(role="system"):
             words = [f"**{line.title}**", line.decoding]
         case _:
             words = [line.title, ""]

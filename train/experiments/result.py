@@ -26,7 +26,7 @@ class _Document(BaseModel):
 class Line(_Document):
     """One line of figures by column key, in the columns' units."""
 
-    kind: Literal["system", "reported", "human", "null"]
+    role: Literal["system", "reported", "human", "null"]
     title: str
     decoding: str = ""
     seeds: tuple[int, ...] = ()
@@ -68,7 +68,7 @@ def make_table(request: Request, finished: Sequence[Run]) -> Table:
     return Table(
         corpus=experiment.corpus,
         preset=request.preset,
-        pair_mode=str(request.pair_mode or "the corpus's own"),
+        pair_mode=str(request.pair_mode or experiment.pair_mode),
         source=experiment.source,
         splits=splits,
         trainings=trainings,
@@ -117,7 +117,7 @@ def _row_lines(row: TableRow, section: Section, runs: Sequence[Run]) -> list[Lin
         figures = _decoded(reports, decoding, section.columns)
         if decoding is Decoding.OWN:
             figures |= _health(reports, section.columns)
-        line = Line(kind="system", title=row.title, decoding=decoding, seeds=seeds, figures=figures)
+        line = Line(role="system", title=row.title, decoding=decoding, seeds=seeds, figures=figures)
         lines += [line] if figures else []
     return lines
 
@@ -156,9 +156,9 @@ def _null_lines(section: Section, reports: Sequence[EvaluationReport]) -> list[L
     """The human row and every null row, each from the first report that has it."""
     found: dict[str, Line] = {}
     for row in (row for report in reports for row in report.others()):
-        kind: Literal["human", "null"] = "human" if row.role == "human" else "null"
+        role: Literal["human", "null"] = "human" if row.role == "human" else "null"
         figures = _figures([row.figures], [c for c in section.columns if not c.is_health])
-        found.setdefault(row.name, Line(kind=kind, title=row.name, figures=figures))
+        found.setdefault(row.name, Line(role=role, title=row.name, figures=figures))
     return list(found.values())
 
 
@@ -166,7 +166,7 @@ def _reported(
     title: str, figures: Mapping[str, float], told: str, columns: Sequence[Column]
 ) -> Line:
     known = {c.key: Estimate(figures[c.key]) for c in columns if c.key in figures}
-    return Line(kind="reported", title=title, decoding=told, figures=known)
+    return Line(role="reported", title=title, decoding=told, figures=known)
 
 
 def _sentences(
@@ -176,7 +176,7 @@ def _sentences(
     columns = experiment.sections[0].columns
     sentences = []
     for row in experiment.rows:
-        lines = [x for x in split.lines if x.title == row.title and x.kind == "system"]
+        lines = [x for x in split.lines if x.title == row.title and x.role == "system"]
         own = [training for training in trainings if training.row == row.key]
         if lines and own:
             compared = _compared(lines, row, columns)

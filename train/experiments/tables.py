@@ -8,18 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dialog_service.errors import ConfigError
+from train.data.pairs import PairMode
 
 
 class Decoding(enum.StrEnum):
     """The ways of decoding that get a line each.
 
-    OWN: the checkpoint's sampling defaults. DRAWN: z drawn, greedy tokens, the papers' own way.
-    GREEDY: z at its mean where there is one, greedy tokens.
+    OWN: the checkpoint's sampling defaults. DRAWN: the papers' own way. GREEDY: nothing is drawn;
+    for a model without noise this is the papers' way.
     """
 
     OWN = "own sampling"
     DRAWN = "z drawn, greedy tokens"
-    GREEDY = "greedy"
+    GREEDY = "z at its mean, greedy tokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class Experiment:
     """A paper's table: its rows, what it is shown as, and what sets all of it apart from ours."""
 
     corpus: str
+    pair_mode: PairMode
     source: str
     reported_epochs: str
     sections: tuple[Section, ...]
@@ -115,6 +117,7 @@ _NLL = Column(key="nll", title="NLL", decimals=1, is_health=True)
 
 DAILYDIALOG = Experiment(
     corpus="dailydialog",
+    pair_mode=PairMode.ADJACENT,
     source="Bahuleyan et al., Stochastic Wasserstein Autoencoder, NAACL 2019, Table 2",
     reported_epochs="200 epochs",
     sections=(
@@ -218,6 +221,7 @@ def _coupled(weight: str, reported: Mapping[str, float]) -> TableRow:
 
 SWITCHBOARD = Experiment(
     corpus="switchboard",
+    pair_mode=PairMode.TURNS,
     source="Wu et al., Coupled Variational Auto-Encoder, EMNLP 2020, Table 8",
     reported_epochs="60,000 steps",
     sections=(

@@ -38,8 +38,9 @@ def test_a_row_gets_one_epoch_whatever_it_takes_and_says_so(share: float):
     assert plan(share) == Plan(epochs=1, planned_epochs=20, is_short_of_time=True)
 
 
-def test_an_evaluation_not_yet_timed_gets_a_fifth():
-    assert plan(101, evaluation_seconds=0).epochs == 7
+@pytest.mark.parametrize(("share", "epochs"), [(101, 4), (371, 18)])
+def test_an_evaluation_not_yet_timed_gets_three_minutes_or_half(share: float, epochs: int):
+    assert plan(share, evaluation_seconds=0).epochs == epochs
 
 
 def test_rows_share_what_is_left_equally():

@@ -101,10 +101,10 @@ def test_a_failed_training_is_not_evaluated(ded, make_tools):
 
 
 def test_a_budget_plans_epochs_from_the_measured_speed(ded, children, make_tools):
-    # 10 steps a second; 640 pairs are 5 steps of 128: .55 s an epoch. A fifth of 5 s is for the
+    # 10 steps a second; 640 pairs are 5 steps of 128: .55 s an epoch. Half of 8 s is for the
     # evaluation, 4 s are 7 epochs of the preset's 8.
     tools = make_tools(
-        children, budget=Budget(5, rows=1, jobs=1), training_pairs=640, clock=lambda: 0.0
+        children, budget=Budget(8, rows=1, jobs=1), training_pairs=640, clock=lambda: 0.0
     )
     run_row(ded, tools)
     measuring, training = children.commands[:2]

@@ -22,7 +22,6 @@ from train.metrics.report import Report
 from train.metrics.significance import Difference, Pairing, Randomisation
 
 _SAME = 1e-6
-_USUAL = Randomisation()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +45,7 @@ class _Evaluation:
 
 
 def compare_reports(
-    first: Path,
-    second: Path,
-    output: Path | None,
-    console: Console,
-    how: Randomisation = _USUAL,
+    first: Path, second: Path, output: Path | None, console: Console, *, seed: int = 0
 ) -> None:
     """Compare two evaluations and print what differs.
 
@@ -58,26 +53,35 @@ def compare_reports(
         first: A: the folder of an evaluation, or the report.json in it.
         second: B, likewise.
         output: a folder for compare.json and compare.md, made if need be; None writes nothing.
-        console: where the table goes; a progress bar goes to stderr.
-        how: number and seed of the random exchanges.
+        console: where the table goes; progress bars go to stderr.
+        seed: of exchanges and resampling.
 
     Raises:
-        UserError: a report or its replies cannot be read, the contexts are not the same, or the
-            folder cannot be written.
+        UserError: as ``compared``, or the folder cannot be written.
     """
-    bar_console = Console(stderr=True)
-    sides = [_evaluation(path, bar_console) for path in (first, second)]
-    with Progress(console=bar_console, transient=True) as bar:
-        found = _compared(sides[0], sides[1], how, bar)
+    if output is not None:
+        _make(output)  # before the work, so that a mistake costs nothing
+    found = compared(first, second, Randomisation(seed=seed))
     if output is not None:
         _write(found, output)
     found.show(console)
 
 
+def compared(first: Path, second: Path, how: Randomisation) -> Comparison:
+    """Every difference between two evaluations.
+
+    Raises:
+        UserError: a report or its replies cannot be read, or the contexts are not the same.
+    """
+    console = Console(stderr=True)
+    sides = [_evaluation(path, console) for path in (first, second)]
+    with Progress(console=console, transient=True) as bar:
+        return _compared(sides[0], sides[1], how, bar)
+
+
 def _compared(
     first: _Evaluation, second: _Evaluation, how: Randomisation, bar: Progress
 ) -> Comparison:
-    """Every difference between two evaluations."""
     _refuse_other_contexts(first, second)
     count = min(first.count, second.count)
     sides = [side.counted(count, bar) for side in (first, second)]
@@ -161,9 +165,15 @@ def _unlike(reported: Mapping[str, Estimate], counted: Mapping[str, float]) -> l
     return sorted(key for key in both if abs(reported[key].value - counted[key]) > _SAME)
 
 
-def _write(found: Comparison, output: Path) -> None:
+def _make(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output {output}: {error.strerror}") from error
+
+
+def _write(found: Comparison, output: Path) -> None:
+    try:
         found.write(output)
     except OSError as error:
         raise ConfigError(f"--output {output}: {error.strerror}") from error

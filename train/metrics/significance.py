@@ -7,6 +7,7 @@ independent. Nothing is asked of the figure: sums, distinct n-grams and entropy 
 would not do for the latter, since its resamples repeat dialogues (see ``intervals``).
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,8 @@ Step = Callable[[], None]
 class Randomisation:
     """How often dialogues are exchanged, and the seed of exchanges and resampling.
 
-    No p-value falls below 1 / (exchanges + 1).
+    Few dialogues can be exchanged in no more ways than this: then each way is tried, and p is
+    exact. Otherwise no p-value falls below 1 / (exchanges + 1).
     """
 
     exchanges: int = 5000
@@ -136,24 +138,33 @@ class Pairing:
         }
 
     def p_values(self, how: Randomisation, advance: Step) -> list[float]:
-        """(M,) share of exchanges that differ as much, the pair as it is counted as one of them."""
+        """(M,) share of exchanges that differ as much, the pair as it is being one of them."""
         first, second = self._sides()
         found = second - first
-        as_much = np.ones(len(found))
+        ways, as_much = 0, np.zeros(len(found))
         for exchanged in self._exchanged(how):
             # A figure that an exchange leaves undefined counts against a difference.
             as_much += ~(np.abs(exchanged) < np.abs(found) * (1 - _ROUNDING) - _ROUNDING)
+            ways += 1
             advance()
-        return [float(p) for p in as_much / (how.exchanges + 1)]
+        return [float(p) for p in as_much / ways]
 
     def _exchanged(self, how: Randomisation) -> Iterator[Sums]:
-        """(M,) differences after each random exchange of dialogues."""
-        random = np.random.default_rng(how.seed)
+        """(M,) differences after each exchange of dialogues."""
         everything = self._chosen(np.ones(2 * self.count))
-        for _ in range(how.exchanges):
-            stays = random.integers(2, size=self.count).astype(np.float64)
+        for stays in self._stays(how):
             one = self._chosen(np.concatenate([stays, 1 - stays]))
             yield self._figures(everything - one) - self._figures(one)
+
+    def _stays(self, how: Randomisation) -> Iterator[Weights]:
+        """(D,) ones where a dialogue's replies stay: every way, or first all and then at random."""
+        if 2**self.count <= how.exchanges:
+            yield from map(np.array, itertools.product([1.0, 0.0], repeat=self.count))
+            return
+        random = np.random.default_rng(how.seed)
+        yield np.ones(self.count)
+        for _ in range(how.exchanges):
+            yield random.integers(2, size=self.count).astype(np.float64)
 
     def _intervals(self, found: Sums, seed: int) -> list[Estimate]:
         """Paired bootstrap for figures of sums, paired jackknife for the others."""

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from dialog_service.errors import ConfigError, UserError
-from train.evaluate.compare import compare_reports
+from train.evaluate.compare import compare_reports, compared
+from train.evaluate.comparison import Comparison
 from train.metrics.intervals import Estimate
 from train.metrics.null_rows import Role
 from train.metrics.report import Report, Row, Setting, Signature
@@ -22,7 +23,7 @@ CASES = tuple(
         context=(f"what is number {number} ?",),
         responses=(f"number {number} is a good one , i think .",),
     )
-    for number in range(24)
+    for number in range(32)
 )
 GOOD = tuple((case.responses[0], f"{number} it is") for number, case in enumerate(CASES))
 POOR = (("no .", "no idea ."),) * len(CASES)
@@ -65,64 +66,75 @@ def evaluation(
     return folder
 
 
-def compared(first: Path, second: Path, output: Path) -> dict:
-    compare_reports(first, second, output, Console(file=StringIO()), QUICK)
-    return json.loads((output / "compare.json").read_text())
+def found(first: Path, second: Path) -> Comparison:
+    return compared(first, second, QUICK)
 
 
 def test_the_better_one_is_named_in_every_form(tmp_path: Path):
     first, second = evaluation(tmp_path / "poor", POOR), evaluation(tmp_path / "good", GOOD)
-    printed = StringIO()
-    compare_reports(first, second, tmp_path / "new" / "out", Console(file=printed, width=80), QUICK)
-    found = json.loads((tmp_path / "new" / "out" / "compare.json").read_text())
-    bleu = found["differences"]["bleu_2"]
-    assert (bleu["first"], bleu["second"]) == (0.0, pytest.approx(100.0))
-    assert bleu["p_holm"] < 0.05
-    assert found["not_compared"] == ["uni_kl"]
-    assert (found["contexts"], found["dialogues"]) == (24, 12)
-    assert found["notes"] == []
-    table = (tmp_path / "new" / "out" / "compare.md").read_text()
+    comparison, printed = found(first, second), StringIO()
+    bleu = comparison.differences["bleu_2"]
+    assert (bleu.first, bleu.second) == (0.0, pytest.approx(100.0))
+    assert bleu.p_holm < 0.05
+    assert comparison.not_compared == ("uni_kl",)
+    assert (comparison.contexts, comparison.dialogues) == (32, 16)
+    assert comparison.notes == ()
+    comparison.write(tmp_path)
+    table = (tmp_path / "compare.md").read_text()
     [line] = [line for line in table.splitlines() if line.startswith("| BLEU-2 | 0.00")]
     assert line.endswith("| B |")
-    assert "| AvgLen | 11.0 |" in table  # the human row, without a model
-    [line] = [line for line in printed.getvalue().splitlines() if "BLEU-2" in line and "+" in line]
+    assert "| AvgLen | 10.0 |" in table  # the human row, without a model
+    comparison.show(Console(file=printed, width=80))
+    lines = printed.getvalue().splitlines()
+    [line] = [line for line in lines if "BLEU-2" in line and "+" in line]
     assert line.rstrip().endswith("B")
-    assert max(map(len, printed.getvalue().splitlines()[2:24])) <= 80
+    assert max(map(len, lines[2:24])) <= 80
+
+
+def test_what_is_written_is_what_was_found(tmp_path: Path):
+    few = GOOD[:4], CASES[:4]
+    first, second = evaluation(tmp_path / "a", *few), evaluation(tmp_path / "b", *few)
+    output = tmp_path / "new" / "out"
+    compare_reports(first, second, output, Console(file=StringIO()), seed=3)
+    written = Comparison.model_validate_json((output / "compare.json").read_text())
+    assert written == compared(first, second, Randomisation(seed=3))
+    assert (output / "compare.md").read_text() == written.markdown()
 
 
 def test_the_same_replies_do_not_differ_and_the_file_of_a_report_will_do(tmp_path: Path):
     first, second = evaluation(tmp_path / "a", GOOD), evaluation(tmp_path / "b", GOOD)
-    found = compared(first, second / "report.json", tmp_path / "out")
-    assert {each["p"] for each in found["differences"].values()} == {1.0}
-    assert "| B |" not in (tmp_path / "out" / "compare.md").read_text().replace("| A | B |", "")
+    comparison = found(first, second / "report.json")
+    assert {each.p for each in comparison.differences.values()} == {1.0}
+    assert "| B |" not in comparison.markdown().replace("| A | B |", "")
 
 
 def test_nothing_is_written_unless_asked_for(tmp_path: Path):
-    first = evaluation(tmp_path / "a", GOOD)
+    few = GOOD[:4], CASES[:4]
+    first, second = evaluation(tmp_path / "a", *few), evaluation(tmp_path / "b", *few)
     before = sorted(tmp_path.rglob("*"))
-    compare_reports(first, first, None, Console(file=StringIO()), QUICK)
+    compare_reports(first, second, None, Console(file=StringIO()))
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_smaller_number_of_replies_counts(tmp_path: Path):
     first = evaluation(tmp_path / "a", tuple((*pair, "a third") for pair in GOOD))
-    found = compared(first, evaluation(tmp_path / "b", GOOD), tmp_path / "out")
-    assert found["replies_per_context"] == 2
-    assert found["notes"] == ["A has 3 replies per context, B 2: the first 2 of each count"]
-    assert found["differences"]["inter_dist_1"]["difference"]["value"] == 0.0
+    comparison = found(first, evaluation(tmp_path / "b", GOOD))
+    assert comparison.replies_per_context == 2
+    assert comparison.notes == ("A has 3 replies per context, B 2: the first 2 of each count",)
+    assert comparison.differences["inter_dist_1"].difference.value == 0.0
 
 
 def test_dialogues_are_those_of_the_side_that_knows_them(tmp_path: Path):
     first = evaluation(tmp_path / "a", GOOD)
     second = evaluation(tmp_path / "b", POOR, has_dialogues=False)
-    assert compared(first, second, tmp_path / "out")["dialogues"] == 12
-    assert compared(second, first, tmp_path / "out")["dialogues"] == 12
+    assert found(first, second).dialogues == 16
+    assert found(second, first).dialogues == 16
 
 
 def test_replies_that_are_not_those_of_the_report_are_told(tmp_path: Path):
     first, second = evaluation(tmp_path / "a", GOOD), evaluation(tmp_path / "b", POOR)
     (second / "replies.jsonl").write_text((first / "replies.jsonl").read_text())
-    [note] = compared(first, second, tmp_path / "out")["notes"]
+    [note] = found(first, second).notes
     assert note.startswith("B: counted again")
     assert "bleu_2" in note
 
@@ -131,13 +143,13 @@ OTHER = (*CASES[:5], Case(dialogue="x", context=("else ?",), responses=("yes .",
 
 
 @pytest.mark.parametrize(
-    ("cases", "number"), [(OTHER, 6), (CASES[:-1], 24), (CASES[1:], 1), (CASES[::-1], 1)]
+    ("cases", "number"), [(OTHER, 6), (CASES[:-1], 32), (CASES[1:], 1), (CASES[::-1], 1)]
 )
 def test_other_contexts_are_refused(tmp_path: Path, cases: tuple[Case, ...], number: int):
     first = evaluation(tmp_path / "a", GOOD)
     second = evaluation(tmp_path / "b", GOOD[: len(cases)], cases)
     with pytest.raises(ConfigError, match=f"different contexts, from context {number} on"):
-        compared(first, second, tmp_path / "out")
+        found(first, second)
 
 
 def test_what_is_missing_is_told_in_one_line(tmp_path: Path):
@@ -146,13 +158,18 @@ def test_what_is_missing_is_told_in_one_line(tmp_path: Path):
     (bare / "replies.jsonl").unlink()
     empty = evaluation(tmp_path / "empty", GOOD)
     Report(subject="x", notes=(), rows=()).write(empty)
-    (tmp_path / "file").touch()
-    for second, output, problem in (
-        (tmp_path / "absent", None, "absent: no report"),
-        (bare, None, "no replies.jsonl beside the report"),
-        (empty, None, "no row to compare"),
-        (whole, tmp_path / "file", "--output .*file: File exists"),
+    for second, problem in (
+        (tmp_path / "absent", "absent: no report"),
+        (bare, "no replies.jsonl beside the report"),
+        (empty, "no row to compare"),
     ):
         with pytest.raises(UserError, match=problem) as refused:
-            compare_reports(whole, second, output, Console(file=StringIO()), QUICK)
+            found(whole, second)
         assert "\n" not in str(refused.value)
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path):
+    few = evaluation(tmp_path / "a", GOOD[:4], CASES[:4])
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"--output .*file: File exists"):
+        compare_reports(few, few, tmp_path / "file", Console(file=StringIO()))

@@ -73,6 +73,10 @@ MEANINGS = {
         _D, _DOWN, "how far the replies' word frequencies are from those of the training "
         "responses, as a KL divergence in nats"
     ),
+    "coverage": Meaning(
+        _D, _UP, "share of the replies' words that the training responses have: an invented word "
+        "makes UniKL large"
+    ),
     "avg_len": Meaning(_D, _HUMAN, "words and punctuation marks per reply"),
     "inter_dist_1": Meaning(
         _S, _UP, "different words as a share of all words in the replies to one context together"

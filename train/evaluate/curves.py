@@ -66,9 +66,9 @@ def _curves(lines: Iterable[str]) -> tuple[Curve, ...]:
 
 def _values(lines: Iterable[str]) -> Iterator[tuple[str, int, float]]:
     for line in map(_parsed, lines):
-        for name, value in line.items():
-            if name not in _PLACES and _is_number(value):
-                yield f"{line['kind']}/{name}", int(line["step"]), float(value)
+        figures = {name: value for name, value in line.items() if name not in _PLACES}
+        for name, value in filter(lambda figure: _is_number(figure[1]), figures.items()):
+            yield f"{line['kind']}/{name}", int(line["step"]), float(value)
 
 
 def _parsed(line: str) -> dict[str, Any]:

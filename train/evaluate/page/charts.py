@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
 
-from markupsafe import Markup
 
 from train.evaluate.page.figures import (
     HUMAN,
@@ -57,7 +56,7 @@ class Chart:
     """A drawing with its heading."""
 
     title: str
-    drawing: Markup
+    drawing: str
 
 
 def standings(report: Report) -> tuple[Chart, ...]:
@@ -131,7 +130,7 @@ def _mark(row: Row, metric: Metric) -> Mark:
     )
 
 
-def _curve(curves: Sequence[Curve]) -> Markup:
+def _curve(curves: Sequence[Curve]) -> str:
     lines = [
         Line(
             label=curve.name.partition("/")[0],

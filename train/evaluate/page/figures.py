@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -85,7 +84,7 @@ class Bars:
     at_label: str
 
 
-def standing_figure(marks: Sequence[Mark], at_human: float | None) -> Markup:
+def standing_figure(marks: Sequence[Mark], at_human: float | None) -> str:
     """Rows under one another, each a figure with its interval; a line where the human row is."""
     with _drawn(0.75 + 0.27 * len(marks)) as (figure, axes):
         for place, mark in enumerate(reversed(marks)):
@@ -103,7 +102,7 @@ def standing_figure(marks: Sequence[Mark], at_human: float | None) -> Markup:
     return _svg(figure)
 
 
-def line_figure(lines: Sequence[Line], x_label: str, y_label: str) -> Markup:
+def line_figure(lines: Sequence[Line], x_label: str, y_label: str) -> str:
     """Lines over a common axis, with their names."""
     with _drawn(2.7) as (figure, axes):
         for line in lines:
@@ -114,9 +113,7 @@ def line_figure(lines: Sequence[Line], x_label: str, y_label: str) -> Markup:
     return _svg(figure)
 
 
-def plane_figure(
-    lines: Sequence[Line], marks: Sequence[Mark], x_label: str, y_label: str
-) -> Markup:
+def plane_figure(lines: Sequence[Line], marks: Sequence[Mark], x_label: str, y_label: str) -> str:
     """Lines through a plane with single points beside them."""
     with _drawn(3.4) as (figure, axes):
         for line in lines:
@@ -132,7 +129,7 @@ def plane_figure(
     return _svg(figure)
 
 
-def bar_figure(bars: Bars, x_label: str, y_label: str) -> Markup:
+def bar_figure(bars: Bars, x_label: str, y_label: str) -> str:
     """A histogram on a logarithmic axis."""
     with _drawn(2.7) as (figure, axes):
         axes.stairs(bars.counts, bars.edges, fill=True, color=SYSTEM)
@@ -190,8 +187,8 @@ def _drawn(height_inches: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.subplots()
 
 
-def _svg(figure: Figure) -> Markup:
-    """The drawing as an element: no prologue, no metadata, no rule that would leave it."""
+def _svg(figure: Figure) -> str:
+    """The drawing as an element, its texts escaped: no prologue, no metadata, no rule that would leave it."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({**_STYLE, "svg.hashsalt": "report"}), warnings.catch_warnings():
@@ -205,4 +202,4 @@ def _svg(figure: Figure) -> Markup:
     drawing = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--type)", drawing)
     for colour, variable in _VARIABLES.items():
         drawing = drawing.replace(colour, f"var({variable})")
-    return Markup(drawing)
+    return drawing

@@ -1,4 +1,4 @@
-"""What the machine can do: the matrix products and copies of a step, and nothing else."""
+"""What the machine can do: a step's matrix products and passes over memory, nothing else."""
 
 from collections.abc import Callable, Iterable
 
@@ -40,13 +40,16 @@ def _laid_out(
     return left, right, torch.empty(rows, columns, dtype=dtype, device=device)
 
 
-def copies(words: int, times: int, device: torch.device) -> Callable[[], None]:
-    """Copies ``words`` float32 ``times`` times: reads and writes as many."""
-    source = torch.rand(words, device=device)
-    target = torch.empty_like(source)
+def update_alone(parameters: int, device: torch.device) -> Callable[[], None]:
+    """Moves what clipping and Adam move, ten numbers a parameter, in place.
+
+    Adam reads the parameter, its gradient and two moments, and writes all but the gradient;
+    clipping reads the gradient for the norm, then reads and writes it.
+    """
+    state = torch.rand(4, parameters, device=device)
 
     def run() -> None:
-        for _ in range(times):
-            target.copy_(source)
+        state.neg_()  # reads and writes four
+        state[0].neg_()  # and one more
 
     return run

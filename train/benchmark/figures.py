@@ -43,7 +43,7 @@ class OperatorFigures(Figures):
     """One operator of a step, mean over batches of the median over rounds.
 
     ``ideal_seconds`` is what its products took, alone, in the same rounds: or, of an operator
-    that only moves memory, copying as many bytes. None where it has neither.
+    that only moves memory, moving as many bytes. None where it has neither.
     """
 
     name: str

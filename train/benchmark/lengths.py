@@ -11,12 +11,14 @@ from dialog_service.vocabulary import BOS, EOS, PAD, UNK, VocabularyMode
 from train.data.batches import TokenisedPairs
 from train.data.examples import PairMode
 
+# Every twentieth of the distribution, and closer together in its tail, which sets a batch's width.
+PLACES = (*(place / 20 for place in range(20)), 0.97, 0.99, 0.999, 1.0)
 _FIRST_WORD = max(PAD, UNK, BOS, EOS) + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """Length quantiles of a training split, evenly spaced from 0 to 1, before any cut.
+    """Length quantiles of a training split at ``PLACES``, before any cut.
 
     ``responses`` count end-of-sequence; ``pairs`` is how many training pairs there are.
     """
@@ -44,27 +46,32 @@ class Lengths:
 
 
 def _quantiles(lengths: Tensor) -> tuple[int, ...]:
-    places = torch.linspace(0, 1, 21, dtype=torch.float64)
+    places = torch.tensor(PLACES, dtype=torch.float64)
     found = lengths.double().quantile(places, interpolation="nearest")
     return tuple(int(length) for length in found)
 
 
+def _at_places(numbers: str) -> tuple[int, ...]:
+    """As many lengths as there are places."""
+    return tuple(int(number) for _, number in zip(PLACES, numbers.split(), strict=True))
+
+
 # Counted on the public corpora: training pairs that repeat no evaluation dialogue, normalised,
-# in words (vocabulary mode ``word``, 20,000 entries), every twentieth of the distribution.
+# in words.
 _DAILYDIALOG = Lengths(
     pairs=73_871,
-    contexts=(1, 4, 5, 6, 7, 7, 8, 9, 10, 10, 11, 12, 13, 14, 16, 17, 20, 22, 26, 34, 257),
-    responses=(2, 5, 6, 7, 7, 8, 9, 10, 11, 11, 12, 13, 14, 16, 17, 19, 21, 24, 28, 35, 285),
+    contexts=_at_places("1 4 5 6 7 7 8 9 10 10 11 12 13 14 16 17 20 22 26 34 39 51 85 257"),
+    responses=_at_places("2 5 6 7 7 8 9 10 11 11 12 13 14 16 17 19 21 24 28 35 41 53 89 285"),
 )
 _SWITCHBOARD_TURNS = Lengths(
     pairs=95_329,
-    contexts=(1, 2, 2, 2, 2, 3, 4, 5, 7, 8, 10, 13, 15, 18, 22, 26, 31, 37, 46, 62, 400),
-    responses=(2, 3, 3, 3, 3, 4, 5, 6, 8, 9, 11, 14, 16, 19, 23, 27, 32, 38, 47, 63, 400),
+    contexts=_at_places("1 2 2 2 2 3 4 5 7 8 10 13 15 18 22 26 31 37 46 62 75 106 202 532"),
+    responses=_at_places("2 3 3 3 3 4 5 6 8 9 11 14 16 19 23 27 32 38 47 63 76 107 200 533"),
 )
 _SWITCHBOARD_SEGMENTS = Lengths(
     pairs=190_160,
-    contexts=(1, 2, 2, 2, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 21, 28, 131),
-    responses=(2, 3, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 19, 22, 29, 132),
+    contexts=_at_places("1 2 2 2 2 2 3 4 5 6 7 8 9 10 11 13 15 17 21 28 32 43 68 131"),
+    responses=_at_places("2 3 3 3 3 3 4 5 6 7 8 9 10 11 12 14 16 19 22 29 33 44 69 132"),
 )
 # Tokens of a 4,000-entry unigram vocabulary per word, on the same pairs.
 _SUBWORDS = {"dailydialog": 1.18, "switchboard": 1.07}
@@ -118,12 +125,12 @@ def synthetic_pairs(
 
 
 def _lengths(quantiles: tuple[int, ...], count: int, draw: torch.Generator) -> Tensor:
-    """(count,) lengths, between two quantiles as likely as not."""
-    place = torch.rand(count, generator=draw) * (len(quantiles) - 1)
-    below = place.long().clamp(max=len(quantiles) - 2)
-    table = torch.tensor(quantiles, dtype=torch.float32)
-    between = table[below] + (table[below + 1] - table[below]) * (place - below)
-    return between.round().long().clamp(min=1)
+    """(count,) lengths, evenly likely between one quantile and the next."""
+    places, table = torch.tensor(PLACES), torch.tensor(quantiles, dtype=torch.float32)
+    drawn = torch.rand(count, generator=draw)
+    above = torch.searchsorted(places, drawn, right=True).clamp(max=len(PLACES) - 1)
+    share = (drawn - places[above - 1]) / (places[above] - places[above - 1])
+    return torch.lerp(table[above - 1], table[above], share).round().long().clamp(min=1)
 
 
 def _rows(lengths: Tensor, vocab_size: int, draw: torch.Generator) -> Tensor:

@@ -6,17 +6,13 @@ from itertools import islice
 
 from torch import Tensor
 
-from train.benchmark.ceiling import copies, products_alone
+from train.benchmark.ceiling import products_alone, update_alone
 from train.benchmark.figures import OperatorFigures, Roofline
 from train.benchmark.measurement import Effort
 from train.benchmark.operators import Operator, operators_of_step
 from train.benchmark.products import flops_of
 from train.benchmark.work import products_of_step
 from train.benchmark.workbench import Workbench
-
-# Words that a step moves per parameter. Adam reads it, its gradient and two moments and writes all
-# but the gradient; clipping reads the gradient for the norm, then reads and writes it.
-_WORDS_PER_PARAMETER = 10
 
 
 def measure_roofline(bench: Workbench, effort: Effort, *, batches: int) -> Roofline:
@@ -37,7 +33,7 @@ def _of_batch(bench: Workbench, rows: Tensor, effort: Effort) -> Roofline:
         for name, products in work.items()
         if products
     }
-    alone["optimiser"] = copies(bench.parameters, _WORDS_PER_PARAMETER // 2, bench.fabric.device)
+    alone["optimiser"] = update_alone(bench.parameters, bench.fabric.device)
     timed = [
         Operator("step", lambda: bench.step(rows)),
         *operators,

@@ -74,7 +74,7 @@ def _operators(roofline: Roofline) -> Table:
     )
     table.caption = (
         "Ceiling: the operator's matrix products over real tokens, alone, in the same rounds; "
-        "of the optimiser, copying as many bytes. The whole step's counts the products."
+        "of the optimiser, moving as many bytes. The whole step's counts the products."
     )
     table.caption_justify = "left"
     return table

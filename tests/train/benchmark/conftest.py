@@ -4,14 +4,18 @@ from collections.abc import Callable
 
 import pytest
 
-from train.benchmark.lengths import Lengths
+from train.benchmark.lengths import PLACES, Lengths
 from train.benchmark.workbench import Case, Workbench
 from train.config import RunConfig
 from train.overrides import overridden
 from train.presets import SMALL
 from train.variants import VARIANTS
 
-TINY_LENGTHS = Lengths(pairs=40, contexts=(1, 4, 9), responses=(2, 3, 7))
+TINY_LENGTHS = Lengths(
+    pairs=40,
+    contexts=tuple(round(1 + 8 * place) for place in PLACES),
+    responses=tuple(round(2 + 5 * place) for place in PLACES),
+)
 TINY_VALUES = (
     "model.embedding_dim=12",
     "model.encoder.hidden_size=10",

@@ -6,17 +6,21 @@ import torch
 from dialog_service.errors import ConfigError
 from dialog_service.vocabulary import BOS, EOS, PAD
 from tests.train.benchmark.conftest import TINY_LENGTHS, tiny_config
-from train.benchmark.lengths import SYNTHETIC, Lengths, corpus_lengths, synthetic_pairs
+from train.benchmark.lengths import PLACES, SYNTHETIC, Lengths, corpus_lengths, synthetic_pairs
 from train.data.examples import PairMode
 
 MODEL = tiny_config("wed_s").model.model_copy(update={"vocab_size": 60})
 
 
 def test_quantiles_come_back():
-    pairs = synthetic_pairs(TINY_LENGTHS, MODEL, count=20_000, seed=1)
+    known = corpus_lengths("dailydialog", "word", None)
+    room = MODEL.model_copy(update={"max_context_tokens": 400, "max_response_tokens": 400})
+    pairs = synthetic_pairs(known, room, count=10_000, seed=1)
     found = Lengths.of(pairs)
-    assert found.contexts[::10] == TINY_LENGTHS.contexts
-    assert found.responses[::10] == TINY_LENGTHS.responses
+    assert found.contexts[:-2] == pytest.approx(known.contexts[:-2], abs=2, rel=0.1)
+    assert found.responses[:-2] == pytest.approx(known.responses[:-2], abs=2, rel=0.1)
+    assert pairs.context_lengths.double().mean() == pytest.approx(14.11, rel=0.03)
+    assert pairs.mean_target_tokens == pytest.approx(15.18, rel=0.03)
 
 
 def test_rows_are_well_formed():
@@ -34,7 +38,7 @@ def test_rows_are_well_formed():
 
 
 def test_long_rows_are_cut_to_what_the_model_takes():
-    long = Lengths(pairs=1, contexts=(1000, 1000), responses=(1000, 1000))
+    long = Lengths(pairs=1, contexts=(1000,) * len(PLACES), responses=(1000,) * len(PLACES))
     pairs = synthetic_pairs(long, MODEL, count=3, seed=0)
     assert pairs.contexts.shape == (3, MODEL.max_context_tokens)
     assert pairs.responses.shape == (3, MODEL.max_response_tokens)

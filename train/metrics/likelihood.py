@@ -21,7 +21,7 @@ from train.metrics.health import LikelihoodKind
 from train.metrics.intervals import Estimate, Sums, bootstrap, resampled_sums
 
 DECODED_TOKENS = 8192  # steps of all rows, decoded at once
-SCORED_TOKENS = 1024  # of them, scored at once: as many rows of scores are held
+SCORED_TOKENS = 512  # of them, scored at once: as many rows of scores are held
 _LARGEST_EXPONENT = 700.0
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
@@ -57,7 +57,10 @@ class CheckpointConfig(Config):
 
 
 class CheckpointMeta(Config):
-    """``meta.json``: where the weights come from; figures are for people, nothing reads them."""
+    """``meta.json``: where the weights come from; figures are for people, nothing reads them.
+
+    ``run`` is the whole resolved config of the training run, as its trainer writes it.
+    """
 
     # JSON has no infinity, and a figure of a point mass may be infinite.
     model_config = ConfigDict(ser_json_inf_nan="strings")
@@ -70,6 +73,7 @@ class CheckpointMeta(Config):
     data_fingerprint: str
     version: str = "1"
     metrics: dict[str, float] = Field(default_factory=dict)
+    run: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,7 +153,7 @@ def pickled_weights(directory: Path) -> None:
         (
             edit(CONFIG, lambda c: c["model"]["encoder"].update(hidden_size=0)),
             CONFIG,
-            "model.encoder.hidden_size: Input should be greater than 0",
+            "model.encoder.lstm.hidden_size: Input should be greater than 0",
         ),
         (
             edit(CONFIG, lambda c: c["model"]["prior"].update(kind="flow")),

@@ -47,16 +47,17 @@ def make_inputs(config: RunConfig, examples: Examples) -> RunInputs:
     vocabulary = _fitted(config.data, examples)
     train = tokenise(examples.train, vocabulary, config.model)
     optimisation = config.optimisation
+    resolved = config.resolved(
+        vocab_size=len(vocabulary),
+        mean_target_tokens=train.mean_target_tokens,
+        planned_steps=len(train) // optimisation.batch_size * optimisation.epochs,
+    )
     return RunInputs(
-        config=config.resolved(
-            vocab_size=len(vocabulary),
-            mean_target_tokens=train.mean_target_tokens,
-            planned_steps=len(train) // optimisation.batch_size * optimisation.epochs,
-        ),
+        config=resolved,
         vocabulary=vocabulary,
         train=train,
         validation=tokenise(examples.validation, vocabulary, config.model),
-        meta=_meta(config, examples),
+        meta=_meta(resolved, examples),
         sample_posts=_sample_posts(examples),
     )
 
@@ -80,6 +81,7 @@ def _meta(config: RunConfig, examples: Examples) -> CheckpointMeta:
         seed=config.seed,
         commit=_commit(),
         data_fingerprint=examples.fingerprint,
+        run=config.model_dump(mode="json"),
     )
 
 

@@ -214,7 +214,9 @@ def test_too_few_validation_pairs_are_refused(toy_examples):
 
 
 def test_the_checkpoint_says_where_it_comes_from(toy_examples, make_tiny):
-    meta = make_tiny("seed=4").meta
+    inputs = make_tiny("seed=4")
+    meta = inputs.meta
+    assert RunConfig.model_validate(meta.run) == inputs.config
     assert (meta.variant, meta.preset, meta.corpus, meta.seed) == (
         "wed_s",
         "small",

@@ -113,10 +113,9 @@ def compare(
 ) -> None:
     """Differences of two evaluations, paired context by context, with intervals and p-values."""
     from train.evaluate.compare import compare_reports
-    from train.metrics.significance import Randomisation
 
     with _ended_in_one_line(Console(stderr=True)):
-        compare_reports(first, second, output, Console(), Randomisation(seed=seed))
+        compare_reports(first, second, output, Console(), seed=seed)
 
 
 def _evaluated(

@@ -8,7 +8,7 @@ import torch
 
 from dialog_service.checkpoint import CONFIG, VOCABULARY, WEIGHTS, checkpoint_directory
 from dialog_service.errors import ConfigError
-from dialog_service.generation import Generator, SamplingParameters, resolve_precision
+from dialog_service.generation import Generator, resolve_precision
 from train.config import RunConfig
 from train.data.pairs import PairMode
 from train.evaluate.decodings import GeneratedReplies, decodings, overridden
@@ -23,12 +23,14 @@ class LoadedSubject:
         """Load it.
 
         Raises:
-            UserError: the checkpoint, the device or the precision.
+            UserError: the checkpoint, the device, the precision or a sampling value.
         """
         self.subject = subject
         self.generator = Generator.load(
             subject.directory, device=subject.device, precision=subject.precision
         )
+        # Its own way to reply, with what was asked instead.
+        self.sampling = overridden(self.generator.defaults, subject.override)
 
     def __str__(self) -> str:
         """One line on where it comes from and what runs it."""
@@ -53,11 +55,6 @@ class LoadedSubject:
             self.generator, self.subject.override, reply_count=count, contexts=contexts
         )
         return tuple(GeneratedReplies(self.generator, way, seed=seed) for way in ways)
-
-    @property
-    def sampling(self) -> SamplingParameters:
-        """How it replies: its own way, with what was asked instead."""
-        return overridden(self.generator.defaults, self.subject.override)
 
     @cached_property
     def origin(self) -> str:

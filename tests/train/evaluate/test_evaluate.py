@@ -1,16 +1,30 @@
 """The whole job through its command line, on the toy corpus."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from dialog_service.diversity import metric_tokens
+from dialog_service.generation import GenerationRequest, Generator
 from dialog_service.serving.live_diversity import LiveDiversity, Source
+from train.data.corpora import CorpusSource
+from train.data.pairs import PairMode
+from train.evaluate.cases import EvaluationSplit
 from train.evaluate.cli import app
+from train.evaluate.options import CheckpointSubject
+from train.evaluate.origin import LoadedSubject
+from train.overrides import overridden
+from train.presets import SMALL
+from train.run_folder import RunFolder
+from train.variants import VARIANTS
 
 TOY = str(Path(__file__).parents[2] / "data" / "toy")
 LINE = '{"context": ["how are you ?"], "responses": ["fine ."], "replies": ["i am fine .", "ok"]}'
@@ -23,6 +37,13 @@ class Silent:
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +77,30 @@ def test_a_checkpoint_is_shown_beside_every_null_row(evaluated: Path):
     assert list(evaluated.glob("*.partial")) == []
 
 
+def test_every_row_is_judged_and_has_what_its_replies_allow(evaluated: Path):
+    figures = {name: row["figures"].keys() for name, row in rows(evaluated).items()}
+    assert all({"relevance", "relevance_rank", "uni_kl"} <= keys for keys in figures.values())
+    assert {n for n, keys in figures.items() if "bleu_2" not in keys} == {"human"}
+    assert {n for n, keys in figures.items() if "unique_replies" in keys} == {
+        "wed_s, z drawn, greedy tokens"
+    }
+
+
+def test_the_report_holds_all_that_is_known_of_a_checkpoint(evaluated: Path):
+    report = json.loads((evaluated / "report.json").read_text())
+    assert report["health"]["figures"]["nll"]["value"] > 0
+    assert {sample["response"] for sample in report["probes"]["samples"]}
+    assert "relevance: " in " ".join(report["notes"])
+    assert "z = mean, greedy tokens" in (evaluated / "report.html").read_text()
+
+
 def test_every_row_has_its_signature(evaluated: Path):
     signatures = [row["signature"] for row in rows(evaluated).values()]
     assert {s["contexts"] for s in signatures} == {44}
     assert {s["split"] for s in signatures} == {"test/deduplicated"}
     assert len({s["decoding"] for s in signatures}) == len(signatures)
     assert signatures[0]["replies_per_context"] == 3
+    assert signatures[1]["decoding"].endswith("raw draws,ten on 1 context of 1")
 
 
 def test_the_written_replies_score_the_same(evaluated: Path, tmp_path: Path):
@@ -115,6 +154,9 @@ def test_a_corpus_lends_its_training_pairs_to_a_file(tmp_path: Path):
         (["CHECKPOINT", "--corpus", "nonsense", "--data-dir", TOY], "unknown corpus 'nonsense'"),
         (["CHECKPOINT", "--data-dir", TOY, "--temperature", "nan"], "--temperature nan"),
         (["CHECKPOINT", "--data-dir", "absent"], "absent: no such file or folder"),
+        (["CHECKPOINT", "--data-dir", TOY, "--pair-mode", "turns"], "--pair-mode is for"),
+        (["--replies-file", "x", "--part", "validation"], "are for a checkpoint"),
+        (["compare", "absent", "file"], "absent"),
         (["CHECKPOINT", "--data-dir", TOY, "--output", "file"], "--output file"),
     ],
 )
@@ -132,6 +174,102 @@ def test_a_mistake_is_one_line_and_code_2(
     [line] = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert problem in line
+
+
+QUICK = ("--data-dir", TOY, "--device", "cpu", "--no-bm25", "--no-relevance", "--no-health",
+         "--no-probes")  # fmt: skip
+
+
+def test_the_dear_parts_may_be_left_out(tiny_checkpoint: Path, tmp_path: Path):
+    done = run(tiny_checkpoint, *QUICK, "--part", "validation", "--output", tmp_path)
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["health"], report["probes"]) == (None, None)
+    assert "BM25 over training posts" not in rows(tmp_path)
+    assert not any("relevance" in row["figures"] for row in report["rows"])
+    assert {row["signature"]["split"] for row in report["rows"]} == {"validation/deduplicated"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_evaluation_goes_on_and_finds_the_same(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+):
+    asked = [tiny_checkpoint, *QUICK, "--batch-size", 8, "--output"]
+    assert run(*asked, tmp_path / "whole").exit_code == 0
+    generate, calls = Generator.generate, []
+
+    def generate_or_be_stopped(self: Generator, requests: Sequence[GenerationRequest]):
+        calls.append(len(requests))
+        if len(calls) == 8:  # three decodings: the second of the third batch
+            os.kill(os.getpid(), number)
+        return generate(self, requests)
+
+    monkeypatch.setattr(Generator, "generate", generate_or_be_stopped)
+    stopped = run(*asked, tmp_path / "stopped")
+    assert stopped.exit_code == 128 + number
+    assert stopped.stderr.splitlines()[-1] == (
+        f"stopped by {number.name}; to go on, repeat the command with "
+        f"--output {tmp_path / 'stopped'}"
+    )
+    assert not (tmp_path / "stopped" / "report.json").exists()
+    calls[:] = [0] * 8
+    done = run(*asked, tmp_path / "stopped")
+    assert "16 of 44 contexts were answered before" in done.stderr
+    assert len(calls) == 8 + 3 * 4  # of six batches the last four
+    for name in ("report.json", "replies.jsonl", "table.md"):
+        whole, resumed = ((tmp_path / each / name).read_text() for each in ("whole", "stopped"))
+        assert resumed == whole
+
+
+def test_two_evaluations_are_compared(evaluated: Path, tmp_path: Path):
+    done = run("compare", evaluated, evaluated, "--output", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "BLEU-2" in done.output
+    assert (tmp_path / "compare.json").is_file()
+
+
+def test_help_is_that_of_an_evaluation():
+    done = run("--help")
+    assert done.exit_code == 0
+    assert "--replies-file" in done.output
+    assert "compare results/a results/b" in done.output
+    assert "128 + the signal" in done.output
+
+
+SWITCHBOARD = ("--corpus", "switchboard", *QUICK)
+
+
+@pytest.mark.parametrize(
+    ("flags", "mode"), [((), "turns"), (("--pair-mode", "segments"), "segments")]
+)
+def test_switchboard_is_reported_in_parts(
+    tiny_checkpoint: Path, tmp_path: Path, flags: tuple[str, ...], mode: str
+):
+    done = run(tiny_checkpoint, *SWITCHBOARD, *flags, "--split", "full", "--output", tmp_path)
+    assert done.exit_code == 0, done.output
+    found = rows(tmp_path)
+    splits = {name: row["signature"]["split"] for name, row in found.items()}
+    assert splits["human"] == f"test/full, pairs of {mode}"
+    content, short = (found[f"human, {each}"] for each in ("content replies", "back-channels"))
+    assert content["signature"]["split"].endswith("responses of more than 2 words")
+    assert short["figures"]["avg_len"]["value"] < 4 < content["figures"]["avg_len"]["value"]
+    counts = [row["signature"]["contexts"] for row in (content, short, found["human"])]
+    assert counts[0] + counts[1] == counts[2]
+
+
+def test_a_checkpoint_of_a_run_is_asked_as_it_was_trained(tiny_checkpoint: Path, tmp_path: Path):
+    values = ["data.corpus=switchboard", "data.examples.pair_mode=segments"]
+    config = overridden(VARIANTS["wed_s"](SMALL), values)
+    RunFolder(tmp_path / "run").begin(config, config)
+    shutil.copytree(tiny_checkpoint, tmp_path / "run" / "best")
+    for corpus, mode in (("switchboard", PairMode.SEGMENTS), ("dailydialog", None)):
+        source = CorpusSource(corpus=corpus, data_dir=Path(TOY))
+        subject = CheckpointSubject(
+            directory=tmp_path / "run", source=source, split=EvaluationSplit.FULL, device="cpu"
+        )
+        assert LoadedSubject(subject).trained_pair_mode is mode
+    (tmp_path / "run" / "run.json").write_text("{}")
+    assert LoadedSubject(subject).trained_pair_mode is None
 
 
 def test_replies_are_not_written_over_the_file_they_come_from(tmp_path: Path):

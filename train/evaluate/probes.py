@@ -22,9 +22,6 @@ from train.metrics.null_rows import RetrievedReplies, Role, System
 from train.metrics.probes import Anchor, Axis, FrontierPoint, Interpolation, Probes, Sample
 from train.metrics.scoring import RowScorer
 
-TEMPERATURES = (0.0, 0.4, 0.7, 1.0)
-TOP_PS = (0.5, 0.8, 0.9, 1.0)
-LATENT_SCALES = (0.0, 0.5, 1.0, 1.5)
 FIGURES = ("bleu_2", "dist_1", "dist_2", "inter_dist_1", "inter_dist_2", "entropy",
            "relevance", "relevance_rank")  # fmt: skip
 
@@ -35,13 +32,16 @@ Advance = Callable[[int], None]
 class ProbeOptions:
     """How much is tried.
 
-    ``sampling`` is what the frontier starts from and the samples use; ``others`` answer the same
-    contexts beside the model: human, echo, random, BM25.
+    ``sampling`` is what the frontier starts from and the samples use; along each axis one value is
+    moved. ``others`` answer the same contexts beside the model: human, echo, random, BM25.
     """
 
     sampling: SamplingParameters
     seed: int = 0
     others: tuple[System, ...] = ()
+    temperatures: tuple[float, ...] = (0.0, 0.4, 0.7, 1.0)
+    top_ps: tuple[float, ...] = (0.5, 0.8, 0.9, 1.0)
+    latent_scales: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5)
     frontier_contexts: int = 500
     frontier_replies: int = 5
     sample_contexts: int = 12
@@ -75,7 +75,7 @@ def make_probes(
     judged = drawn[: options.frontier_contexts]
     shown = drawn[: options.sample_contexts]
     walked = () if generator.is_deterministic else drawn[: options.interpolations]
-    ways = frontier_points(options.sampling, has_spread=not generator.is_deterministic)
+    ways = frontier_points(options, has_spread=not generator.is_deterministic)
     rows = len({sampling for _, _, sampling in ways}) + len(options.others)
     with _bar(console, rows * len(judged) + len(shown) + len(walked)) as advance:
 
@@ -103,18 +103,18 @@ def make_probes(
 
 
 def frontier_points(
-    sampling: SamplingParameters, *, has_spread: bool
+    options: ProbeOptions, *, has_spread: bool
 ) -> list[tuple[Axis, float, SamplingParameters]]:
-    """Each value of each axis with the sampling it makes; what ``sampling`` has is among them."""
+    """Each value of each axis with the sampling it makes; the model's own is among them."""
     axes: dict[Axis, tuple[float, ...]] = {
-        "temperature": TEMPERATURES,
-        "top_p": TOP_PS,
-        **({"latent_scale": LATENT_SCALES} if has_spread else {}),
+        "temperature": options.temperatures,
+        "top_p": options.top_ps,
+        **({"latent_scale": options.latent_scales} if has_spread else {}),
     }
     return [
-        (axis, value, replace(sampling, **{axis: value}))
+        (axis, value, replace(options.sampling, **{axis: value}))
         for axis, values in axes.items()
-        for value in sorted({*values, getattr(sampling, axis)})
+        for value in sorted({*values, getattr(options.sampling, axis)})
     ]
 
 

@@ -14,7 +14,7 @@ from dialog_service.errors import ConfigError
 from train.data.pairs import Pair
 from train.metrics.judgement import CANDIDATES
 from train.metrics.relevance.bags import Ints
-from train.metrics.relevance.calibration import Calibration, calibrate
+from train.metrics.relevance.calibration import Calibration, Evidence, calibrate
 from train.metrics.relevance.encoder import DualEncoder
 from train.metrics.relevance.examples import (
     Overlaps,
@@ -23,7 +23,15 @@ from train.metrics.relevance.examples import (
     split_by_dialogue,
 )
 from train.metrics.relevance.features import Features
-from train.metrics.relevance.matcher import Floats, Matcher, Vectors, chosen, cosines, ranks
+from train.metrics.relevance.matcher import (
+    Matcher,
+    Vectors,
+    Words,
+    chosen,
+    cosines,
+    ranks,
+    shares,
+)
 from train.metrics.relevance.settings import RelevanceSettings
 from train.metrics.relevance.training import Material, fit, step_count
 
@@ -85,9 +93,10 @@ def learn(
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(seed)
         matcher = _trained(texts, split.learned, settings, random, console)
-    held_out = [kept[row] for row in split.held_out]
-    calibration, quality = _measured(matcher, held_out, seed)
-    others = tuple(pair.response for pair in held_out)
+    posts = [texts.words[place] for place in texts.posts[split.held_out]]
+    replies = [texts.words[place] for place in texts.replies[split.held_out]]
+    calibration, quality = _measured(matcher, posts, replies, seed)
+    others = tuple(kept[row].response for row in split.held_out)
     return Learned(matcher=matcher, calibration=calibration, others=others, quality=quality)
 
 
@@ -132,30 +141,40 @@ def _trained(
     return Matcher(features, encoder)
 
 
-def _measured(matcher: Matcher, pairs: Sequence[Pair], seed: int) -> tuple[Calibration, Quality]:
-    """Calibrate on held-out pairs and random replies to them; two numbers cannot learn them."""
-    posts = [pair.context[-1] for pair in pairs]
-    u = matcher.posts(posts)
-    v = matcher.replies([pair.response for pair in pairs])
-    order = np.random.default_rng(seed).permutation(len(pairs))
-    shifts = [np.roll(order, shift + 1)[np.argsort(order)] for shift in range(_SHIFTS)]
-    own = cosines(u, v)
-    random = np.concatenate([cosines(u, v[shift]) for shift in shifts])
-    calibration = calibrate(own, random)
+def _measured(
+    matcher: Matcher, posts: Sequence[Words], replies: Sequence[Words], seed: int
+) -> tuple[Calibration, Quality]:
+    """Calibrate and measure on the same held-out pairs: three numbers cannot learn them."""
+    u, v = matcher.posts(posts), matcher.replies(replies)
+    own = Evidence(cosines(u, v), shares(posts, replies))
+    random = _random_evidence(posts, replies, u, v, np.random.default_rng(seed))
+    echo = matcher.evidence(posts, posts)
+    part = matcher.evidence(posts, [post[len(post) // 2 :] for post in posts])
+    calibration = calibrate(own, random, echo, part)
     truth, chance = calibration.probability(own), calibration.probability(random)
-    echo = calibration.probability(cosines(u, matcher.replies(posts)))
+    choices = [chosen(" ".join(post), len(v), seed) for post in posts]
     return calibration, Quality(
-        pairs=len(pairs),
+        pairs=len(posts),
         accuracy=float(((truth > 0.5).mean() + (chance <= 0.5).mean()) / 2),
-        mean_rank=float(_ranks(u, v, posts, seed).mean()),
+        mean_rank=float(ranks(calibration, own, u, v, choices).mean()),
         relevance=float(truth.mean()),
         relevance_of_random=float(chance.mean()),
-        relevance_of_echo=float(echo.mean()),
+        relevance_of_echo=float(calibration.probability(echo).mean()),
     )
 
 
-def _ranks(u: Vectors, v: Vectors, posts: Sequence[str], seed: int) -> Floats:
-    """(B,) of the held-out responses among one another, a chunk at a time."""
-    choices = [chosen(post, len(v), seed) for post in posts]
-    return np.array([ranks(u[row : row + 1], v[row : row + 1], v[choice][None])[0]
-                     for row, choice in enumerate(choices)])  # fmt: skip
+def _random_evidence(
+    posts: Sequence[Words],
+    replies: Sequence[Words],
+    u: Vectors,
+    v: Vectors,
+    random: np.random.Generator,
+) -> Evidence:
+    """Every post with some responses to others."""
+    order = random.permutation(len(posts))
+    back = np.argsort(order)
+    shifts = np.concatenate([np.roll(order, shift + 1)[back] for shift in range(_SHIFTS)])
+    return Evidence(
+        cosines(np.tile(u, (_SHIFTS, 1)), v[shifts]),
+        shares([*posts] * _SHIFTS, [replies[place] for place in shifts]),
+    )

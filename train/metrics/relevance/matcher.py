@@ -1,4 +1,4 @@
-"""Texts to vectors of a learned encoder, and the rank of a reply among others."""
+"""Texts to vectors of a learned encoder, evidence of pairs, and who a reply is ranked against."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,16 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dialog_service.diversity import metric_tokens
 from train.metrics.judgement import CANDIDATES
 from train.metrics.relevance.bags import Bags, Ints
+from train.metrics.relevance.calibration import Calibration, Evidence
 from train.metrics.relevance.encoder import DualEncoder, Tower
-from train.metrics.relevance.features import Features
+from train.metrics.relevance.features import Features, copied_share
 
 Floats = npt.NDArray[np.float64]
+Words = Sequence[str]
 Vectors = npt.NDArray[np.float32]
 _CHUNK = 1024  # texts encoded at once
-_TIE = 1e-5  # of cosines: the rounding of the same text in different company
+_TIE = 1e-4  # of logits: the rounding of the same text in different company
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,23 @@ class Matcher:
     features: Features
     encoder: DualEncoder
 
-    def posts(self, texts: Sequence[str]) -> Vectors:
-        """(B, D) unit vectors of posts."""
-        return encoded(self.encoder.posts, self._bags(texts))
+    def posts(self, texts: Sequence[Words]) -> Vectors:
+        """(B, D) unit vectors of posts, given as metric tokens."""
+        return encoded(self.encoder.posts, self.features.bags(texts))
 
-    def replies(self, texts: Sequence[str]) -> Vectors:
-        """(B, D) unit vectors of replies."""
-        return encoded(self.encoder.replies, self._bags(texts))
+    def replies(self, texts: Sequence[Words]) -> Vectors:
+        """(B, D) unit vectors of replies, given as metric tokens."""
+        return encoded(self.encoder.replies, self.features.bags(texts))
 
-    def _bags(self, texts: Sequence[str]) -> Bags:
-        return self.features.bags([metric_tokens(text) for text in texts])
+    def evidence(self, posts: Sequence[Words], replies: Sequence[Words]) -> Evidence:
+        """Of B posts, each with its reply."""
+        u, v = self.posts(posts), self.replies(replies)
+        return Evidence(cosines(u, v), shares(posts, replies))
+
+
+def shares(posts: Sequence[Words], replies: Sequence[Words]) -> Floats:
+    """(B,) how much of each reply is copied from its post."""
+    return np.array([copied_share(*pair) for pair in zip(posts, replies, strict=True)], np.float64)
 
 
 @torch.inference_mode()
@@ -56,23 +64,38 @@ def cosines(posts: Vectors, replies: Vectors) -> Floats:
     return found
 
 
-def ranks(posts: Vectors, replies: Vectors, others: Vectors) -> Floats:
+def ranks(
+    calibration: Calibration,
+    own: Evidence,
+    posts: Vectors,
+    others: Vectors,
+    choices: Sequence[Ints],
+) -> Floats:
     """(B,) from 1 to K + 1: the place of each reply among K others, halves where they tie.
 
+    Others count as not copied, which random ones hardly ever are.
+
     Args:
+        calibration: what makes logits.
+        own: of B replies.
         posts: (B, D).
-        replies: (B, D).
-        others: (B, K, D).
+        others: (O, D) all there are.
+        choices: B times the places of the K others.
     """
-    own = cosines(posts, replies)[:, None]
-    theirs = np.einsum("bd,bkd->bk", posts, others, dtype=np.float64)
-    ties = np.abs(theirs - own) <= _TIE
-    found: Floats = 1 + ((theirs > own) & ~ties).sum(1) + ties.sum(1) / 2
+    found = np.empty(len(posts))
+    for row, (logit, choice) in enumerate(zip(calibration.logits(own), choices, strict=True)):
+        near = (others[choice] @ posts[row]).astype(np.float64)  # (K,)
+        theirs = calibration.logits(Evidence(near, np.zeros(len(near))))
+        is_level = np.abs(theirs - logit) <= _TIE
+        found[row] = 1 + ((theirs > logit) & ~is_level).sum() + is_level.sum() / 2
     return found
 
 
 def chosen(post: str, count: int, seed: int) -> Ints:
-    """(99,) places among ``count`` replies: always the same for a post, so that rows compare."""
+    """(99,) places among ``count`` replies: always the same for a post, so that rows compare.
+
+    ``post`` is its metric tokens, joined.
+    """
     digest = hashlib.blake2b(f"{seed}/{post}".encode(errors="surrogatepass"), digest_size=8)
     random = np.random.default_rng(int.from_bytes(digest.digest()))
     return random.integers(count, size=CANDIDATES - 1)

@@ -4,18 +4,20 @@ Nothing that chooses replies may use it, or it would praise its own choice. It s
 of a context, words and pairs of neighbours, so it judges the matter of a reply, not its grammar.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate, chain, pairwise
 
 import numpy as np
 from rich.console import Console
 
+from dialog_service.diversity import metric_tokens
 from train.data.pairs import Pair
 from train.metrics.judgement import CANDIDATES, Judgement
 from train.metrics.relevance.cache import cache_folder, read_checked, write_checked
+from train.metrics.relevance.calibration import Evidence
 from train.metrics.relevance.learning import Learned, Quality, learn
-from train.metrics.relevance.matcher import Floats, Vectors, chosen, cosines, ranks
+from train.metrics.relevance.matcher import Floats, Vectors, chosen, cosines, ranks, shares
 from train.metrics.relevance.settings import RelevanceSettings
 from train.metrics.relevance.storage import key_of, packed, unpacked
 
@@ -73,24 +75,38 @@ class RelevanceScorer:
 
         An empty reply has 0.
         """
-        return self._probability(self._posts(contexts), replies)
+        words = _words(replies)
+        evidence = self._learned.matcher.evidence(_posts(contexts), words)
+        return np.where(_said(words), self._learned.calibration.probability(evidence), 0.0)
 
     def rank(self, contexts: Sequence[Context], replies: Sequence[str]) -> Floats:
         """(B,) from 1 to 100: each reply among 99 random held-out training replies.
 
         The same 99 for the same post; halves where some tie; 100 for an empty reply.
         """
-        return self._rank(contexts, self._posts(contexts), replies)
+        posts, words = _posts(contexts), _words(replies)
+        matcher = self._learned.matcher
+        u = matcher.posts(posts)
+        own = Evidence(cosines(u, matcher.replies(words)), shares(posts, words))
+        count = len(self._others)
+        choices = [chosen(" ".join(post), count, self._seed) for post in posts]
+        found = ranks(self._learned.calibration, own, u, self._others, choices)
+        return np.where(_said(words), found, float(CANDIDATES))
 
     def judge(
         self, contexts: Sequence[Context], replies: Sequence[Sequence[str]]
     ) -> list[Judgement]:
         """A judgement for each context and its replies, at least one each, in order."""
-        posts = self._posts(contexts)
         counts = [len(pool) for pool in replies]
-        flat = list(chain.from_iterable(replies))
-        probability = self._probability(np.repeat(posts, counts, axis=0), flat)
-        rank = self._rank(contexts, posts, [pool[0] for pool in replies])
+        probability = self.probability(
+            [
+                context
+                for context, count in zip(contexts, counts, strict=True)
+                for _ in range(count)
+            ],
+            list(chain.from_iterable(replies)),
+        )
+        rank = self.rank(contexts, [pool[0] for pool in replies])
         return [
             Judgement(
                 relevance=float(probability[start]),
@@ -103,29 +119,18 @@ class RelevanceScorer:
             )
         ]
 
-    def _posts(self, contexts: Sequence[Context]) -> Vectors:
-        return self._learned.matcher.posts([context[-1] for context in contexts])
-
-    def _probability(self, posts: Vectors, replies: Sequence[str]) -> Floats:
-        found = self._learned.calibration.probability(cosines(posts, self._replies(replies)))
-        return np.where(_said(replies), found, 0.0)
-
-    def _rank(self, contexts: Sequence[Context], posts: Vectors, replies: Sequence[str]) -> Floats:
-        count = len(self._others)
-        others = [chosen(context[-1], count, self._seed) for context in contexts]
-        found = [
-            ranks(post[None], reply[None], self._others[other][None])[0]
-            for post, reply, other in zip(posts, self._replies(replies), others, strict=True)
-        ]
-        return np.where(_said(replies), np.array(found), float(CANDIDATES))
-
-    def _replies(self, texts: Sequence[str]) -> Vectors:
-        return self._learned.matcher.replies(texts)
-
     @cached_property
     def _others(self) -> Vectors:
-        return self._replies(self._learned.others)
+        return self._learned.matcher.replies(_words(self._learned.others))
 
 
-def _said(replies: Sequence[str]) -> list[bool]:
-    return [bool(reply.strip()) for reply in replies]
+def _words(texts: Iterable[str]) -> list[list[str]]:
+    return [metric_tokens(text) for text in texts]
+
+
+def _posts(contexts: Sequence[Context]) -> list[list[str]]:
+    return _words(context[-1] for context in contexts)
+
+
+def _said(replies: Sequence[list[str]]) -> list[bool]:
+    return [bool(words) for words in replies]

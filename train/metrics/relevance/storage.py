@@ -18,7 +18,7 @@ from train.metrics.relevance.learning import Learned, Quality
 from train.metrics.relevance.matcher import Matcher
 from train.metrics.relevance.settings import RelevanceSettings
 
-_FORMAT = 1  # raise it when the same pairs and settings come to learn something else
+_FORMAT = 2  # raise it when the same pairs and settings come to learn something else
 _REST = "rest"
 
 
@@ -29,6 +29,7 @@ class _Rest(BaseModel):
 
     features: tuple[str, ...]
     slope: float
+    copying: float
     offset: float
     others: tuple[str, ...]
     quality: Quality
@@ -48,6 +49,7 @@ def packed(learned: Learned) -> bytes:
     rest = _Rest(
         features=learned.matcher.features.names,
         slope=learned.calibration.slope,
+        copying=learned.calibration.copying,
         offset=learned.calibration.offset,
         others=learned.others,
         quality=learned.quality,
@@ -65,7 +67,7 @@ def unpacked(payload: bytes, settings: RelevanceSettings) -> Learned:
     encoder.load_state_dict(weights)
     return Learned(
         matcher=Matcher(features, encoder.eval()),
-        calibration=Calibration(rest.slope, rest.offset),
+        calibration=Calibration(rest.slope, rest.copying, rest.offset),
         others=rest.others,
         quality=rest.quality,
     )

@@ -1,6 +1,6 @@
 """Words, neighbours, and which of them count."""
 
-from train.metrics.relevance.features import Features, features_of
+from train.metrics.relevance.features import Features, copied_share, features_of
 
 
 def test_features_are_words_and_neighbours_with_the_ends():
@@ -24,3 +24,13 @@ def test_bags_leave_out_what_is_unknown():
     bags = features.bags([["a", "b", "z"], ["z"]])
     assert bags.ids.tolist() == [1, 0, 2]
     assert bags.lengths.tolist() == [3, 0]
+
+
+def test_copied_share_is_of_the_reply_not_of_the_post():
+    post = ["where", "is", "it", "?"]
+    assert copied_share(post, post) == 1
+    assert copied_share(post, ["is", "it", "?"]) == 6 / 7  # but for its beginning
+    assert copied_share(post, ["over", "there"]) == 0
+    assert copied_share(post, ["?", "it", "is", "where"]) == 4 / 9
+    assert copied_share(post, []) == 0
+    assert copied_share([], []) == 1

@@ -4,6 +4,8 @@ With 100 codes a response the likelihood costs a hundred passes of the decoder, 
 on a random part of the cases, all figures on the same; 513 give each the 512 others that the
 mutual information is defined with. Every case has noise of its own, fixed by the seed and its
 place among all cases, so neither batches nor the other cases chosen change its likelihood.
+
+A case of twenty tokens takes about 0.1 s of one CPU core at the preset small, 0.4 s at paper.
 """
 
 import math

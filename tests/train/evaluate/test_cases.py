@@ -8,7 +8,14 @@ from rich.console import Console
 from dialog_service.diversity import metric_tokens
 from dialog_service.errors import ConfigError
 from train.data.corpora import CorpusSource, load_corpus
-from train.evaluate.cases import CaseOptions, EvaluationSplit, load_cases, training_pairs
+from train.data.pairs import PairMode
+from train.evaluate.cases import (
+    CaseOptions,
+    EvaluationPart,
+    EvaluationSplit,
+    load_cases,
+    training_pairs,
+)
 from train.metrics.overlap import token_f1
 from train.metrics.scoring import Case
 
@@ -55,6 +62,37 @@ def test_leaks_change_what_null_rows_draw_from_and_never_the_rows():
     assert without.cases == with_leaks.cases
     assert set(without.train) < set(with_leaks.train)
     assert without.training != with_leaks.training
+
+
+def test_leaks_never_reach_the_pairs_a_judge_learns_from():
+    kept = load_cases(TOY, CaseOptions(split=EvaluationSplit.FULL, keep_leaks=True), QUIET)
+    assert set(kept.unleaked) < set(kept.train)
+    without = load_cases(TOY, CaseOptions(split=EvaluationSplit.FULL), QUIET)
+    assert without.unleaked == without.train == kept.unleaked
+
+
+@pytest.mark.parametrize("split", EvaluationSplit)
+def test_validation_has_the_same_splits_of_its_own(split: EvaluationSplit):
+    options = CaseOptions(split=split, part=EvaluationPart.VALIDATION)
+    found = load_cases(TOY, options, QUIET)
+    texts = {turn.text for dialog in load_corpus(TOY).validation for turn in dialog.turns}
+    assert found.cases
+    assert {case.responses[0] for case in found.cases} <= texts
+    assert found.split == f"validation/{split}"
+    assert found.train == load_cases(TOY, CaseOptions(split=split), QUIET).train
+
+
+def test_what_is_not_usual_is_in_the_name_of_the_split():
+    source = CorpusSource(corpus="switchboard", data_dir=TOY.data_dir)
+    segments, turns = (
+        load_cases(source, CaseOptions(split=EvaluationSplit.FULL, pair_mode=mode), QUIET)
+        for mode in (PairMode.SEGMENTS, None)
+    )
+    assert segments.split == "test/full, pairs of segments"
+    assert turns.split == "test/full, pairs of turns"
+    assert segments.train != turns.train
+    several = CaseOptions(split=EvaluationSplit.FULL, context_turns=3)
+    assert load_cases(TOY, several, QUIET).split == "test/full, 3 turns of context"
 
 
 def test_published_rows_are_counted():

@@ -121,9 +121,9 @@ def command(choose: Callable[..., Choice], description: str) -> typer.Typer:
 
     @functools.wraps(choose)
     def program(**values: Any) -> None:
-        chosen = choose(**{parameter.name: values.pop(parameter.name) for parameter in own})
+        given = {parameter.name: values.pop(parameter.name) for parameter in own}
         try:
-            code = run(chosen, Flags(**values))
+            code = run(choose(**given), Flags(**values))
         except UserError as error:
             typer.echo(f"error: {error}", err=True)
             code = 2

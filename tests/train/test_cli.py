@@ -11,8 +11,11 @@ import typer
 from typer.testing import CliRunner, Result
 
 from dialog_service.checkpoint import load_checkpoint
-from train import cli, ded, wed
-from train.cli import Flags
+from train import __main__ as any_variant
+from train import cli, coupled_cvae, cvae, ded, gru, ved, wed
+from train.cli import Choice, Flags
+from train.overrides import overridden
+from train.presets import SMALL
 from train.state import load_state
 
 Run = Callable[..., Result]
@@ -88,20 +91,42 @@ def test_without_a_corpus_one_line_says_where_to_get_it(tmp_path: Path):
         (ded.app, [], "ded"),
         (wed.app, [], "wed_d"),
         (wed.app, ["--stochastic"], "wed_s"),
+        (ved.app, [], "ved"),
+        (gru.app, [], "gru"),
+        (cvae.app, ["--pair-mode", "adjacent"], "cvae"),
+        (coupled_cvae.app, ["--match", "euclidean", "--lambda-m", "0.5"], "coupled_cvae"),
+        (any_variant.app, ["wed_s"], "wed_s"),
     ],
-    ids=["ded", "wed", "wed --stochastic"],
+    ids=["ded", "wed", "wed --stochastic", "ved", "gru", "cvae", "coupled_cvae", "by name"],
 )
 def test_each_program_trains_its_variant(
-    run: Run, tmp_path: Path, app: typer.Typer, flags: list[str], variant: str
+    tiny_flags: list[str], tmp_path: Path, app: typer.Typer, flags: list[str], variant: str
 ):
     output = tmp_path / "deep" / "run"
-    result = run(app, *flags, "--seed", "5", "--keep-leaks", "--output", output)
+    sizes = [flag for flag in tiny_flags if variant != "gru" or "latent_dim" not in flag]
+    sizes = [flag for flag, after in zip(sizes, [*sizes[1:], ""], strict=True) if flag != after]
+    more = ["--set", "optimisation.epochs=1", "--seed", "5", "--keep-leaks"]
+    result = CliRunner().invoke(app, [*flags, *sizes, *more, "--output", str(output)])
     assert result.exit_code == 0, result.output
     assert "training pairs" in result.stderr
     assert f"serve it: dialog-service serve --model {output}" in result.stderr.replace("\n", "")
     meta = load_checkpoint(output).meta
     assert (meta.variant, meta.preset, meta.seed) == (variant, "small", 5)
     assert '"keep_leaks": true' in (output / "run.json").read_text()
+
+
+def test_flags_of_the_coupling_are_values_of_the_config(tmp_path: Path):
+    choice = coupled_cvae.choose(coupled_cvae.Match.EUCLIDEAN, lambda_m=0.5, lambda_r=0.0)
+    config = overridden(choice.variant(SMALL), list(choice.assignments))
+    (_, coupling) = config.objective.terms
+    assert (coupling.match, coupling.match_weight) == ("euclidean", 0.5)
+    assert coupling.reconstruction_weight == 0.0
+    assert coupled_cvae.choose() == Choice(coupled_cvae.coupled_cvae)
+
+
+def test_an_unknown_variant_names_those_there_are(run: Run):
+    complaint = one_line(run(any_variant.app, "transformer"))
+    assert "variant 'transformer': allowed are ded, ved, wed_d, wed_s, gru" in complaint
 
 
 def test_the_default_output_is_named_by_variant_and_time(

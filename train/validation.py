@@ -10,9 +10,9 @@ from dialog_service.checkpoint import Checkpoint
 from dialog_service.generation import GenerationRequest, Generator
 from dialog_service.models.seq2seq import ModelOutput
 from train.data.batches import TokenisedPairs, in_order
+from train.metrics.latent import ACTIVE_VARIANCE
 from train.objectives.objective import Losses, Step, TrainingPass
 
-ACTIVE_VARIANCE = 0.01  # Burda et al. (2016); as in EVALUATION of the lagging-encoder paper
 MUTE_LATENT_NATS = 1.0
 MUTE_POINT_VARIANCE = 1e-4
 

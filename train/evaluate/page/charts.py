@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
 
-
 from train.evaluate.page.figures import (
     HUMAN,
     NULL,

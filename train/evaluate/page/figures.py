@@ -188,7 +188,7 @@ def _drawn(height_inches: float) -> Iterator[tuple[Figure, Axes]]:
 
 
 def _svg(figure: Figure) -> str:
-    """The drawing as an element, its texts escaped: no prologue, no metadata, no rule that would leave it."""
+    """The drawing as an element, its texts escaped, without prologue, metadata and style sheet."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({**_STYLE, "svg.hashsalt": "report"}), warnings.catch_warnings():

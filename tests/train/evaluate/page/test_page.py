@@ -9,6 +9,7 @@ import pytest
 from dialog_service.errors import ConfigError
 from train.evaluate.page import write_page
 from train.evaluate.page.charts import frontier, learning_curves, narrow_share
+from train.evaluate.page.figures import Mark, standing_figure
 from train.evaluate.page.legend import GRADIENTS, HEADLINES, HEALTH, LIKELIHOODS, MEANINGS, Group
 from train.evaluate.page.rendering import page
 from train.evaluate.page.tables import Card, figure_tables, headline_cards
@@ -290,6 +291,17 @@ def test_a_headline_says_who_does_as_well_without_a_model():
     better = (row("mine", Role.SYSTEM, bleu_2=6.0), *ROWS[2:])
     assert cards(BARE.model_copy(update={"rows": better}))["BLEU-2"].rivals == ()
     assert "better than every row without a model" in page(BARE.model_copy(update={"rows": better}))
+
+
+def test_people_are_no_rival():
+    rows = (row("mine", Role.SYSTEM, relevance=0.5), row("human", Role.HUMAN, relevance=0.9))
+    shown = cards(BARE.model_copy(update={"rows": rows}))["relevance"]
+    assert (shown.rivals, shown.is_judged) == ((), False)
+
+
+def test_a_label_is_text_and_no_formula():
+    drawing = standing_figure([Mark(label=r"$\frac$ --> <i>", x=1.0)], None)
+    assert r">$\frac$ --&gt; &lt;i&gt;</text>" in drawing
 
 
 def test_a_collapsed_latent_is_told():

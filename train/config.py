@@ -62,7 +62,7 @@ class SigmoidSchedule(_PlacedSchedule):
 
     It stops at ``stop``, or, where that is None, at the peak of the weighted term: the place
     where its moving average over ``window`` was highest, once it has been lower for ``patience``
-    ("peaking annealing", Stochastic WAE, section 3.1, whose code pins the place).
+    ("peaking annealing", Stochastic WAE, section 3, whose code pins the place).
     """
 
     kind: Literal["sigmoid"] = "sigmoid"
@@ -117,7 +117,7 @@ class KlTerm(WeightedTerm):
 
 
 class CouplingTerm(WeightedTerm):
-    """A deterministic companion that the code's map learns from (Coupled-VAE, Equation 7).
+    """A deterministic companion that the code's map learns from (Coupled-VAE, Equation 4).
 
     ``reconstruction_weight`` (lambda_r) times the companion's own reconstruction, and
     ``match_weight`` (lambda_m) times the distance of the two maps' values: the rational quadratic

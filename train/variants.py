@@ -68,7 +68,7 @@ def ded(preset: Preset) -> RunConfig:
 def ved(preset: Preset) -> RunConfig:
     """VED: a Gaussian code of the post, its KL to N(0, I) annealed, words withheld.
 
-    Stochastic WAE, Equation 2 and section 3.1. The KL's weight is one beside the mean of a token.
+    Stochastic WAE, Equation 2 and section 3. The KL's weight is one beside the mean of a token.
     """
     parent = ded(preset)
     return parent.model_copy(
@@ -127,7 +127,7 @@ def wed_s(preset: Preset) -> RunConfig:
 def gru(preset: Preset) -> RunConfig:
     """The GRU encoder-decoder: the context's state is the signal, there is no z.
 
-    Coupled-VAE (Wu et al., EMNLP 2020), section 5.10 and appendix I.
+    Coupled-VAE (Wu et al., ACL 2020), section 5.10 and appendix I.
     """
     sizes = preset.conditional
     return RunConfig(
@@ -159,7 +159,7 @@ def gru(preset: Preset) -> RunConfig:
 def cvae(preset: Preset) -> RunConfig:
     """CVAE: GRU with a z inferred from post and reply, drawn from the post alone to reply.
 
-    Coupled-VAE, section 5.10: the evidence lower bound, its KL coming in linearly (appendix C).
+    Coupled-VAE, Equation 15: the evidence lower bound, its KL coming in linearly (appendix C).
     """
     parent = gru(preset)
     posterior = GaussianPosterior(
@@ -182,7 +182,7 @@ def cvae(preset: Preset) -> RunConfig:
 def coupled_cvae(preset: Preset) -> RunConfig:
     """Coupled-CVAE: CVAE whose map of z learns from a deterministic companion's.
 
-    Coupled-VAE, Equation 7; lambda_r 1, lambda_m 2 (its code's default for dialog).
+    Coupled-VAE, Equation 4; lambda_r 1, lambda_m 2 (its code's default for dialog).
     """
     parent = cvae(preset)
     terms = (*parent.objective.terms, CouplingTerm())

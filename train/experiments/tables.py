@@ -222,7 +222,7 @@ def _coupled(weight: str, reported: Mapping[str, float]) -> TableRow:
 SWITCHBOARD = Experiment(
     corpus="switchboard",
     pair_mode=PairMode.TURNS,
-    source="Wu et al., Coupled Variational Auto-Encoder, EMNLP 2020, Table 8",
+    source="Wu et al., Coupled-VAE, ACL 2020, Table 8",
     reported_epochs="60,000 steps",
     sections=(
         Section(

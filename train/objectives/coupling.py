@@ -1,4 +1,4 @@
-"""The coupled deterministic companion: Coupled-VAE (2020), section 4 and appendix A."""
+"""The coupled deterministic companion: Coupled-VAE (2020), section 4 and appendix I.2."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from train.objectives.reconstruction import reconstruction
 def rational_quadratic(one: Tensor, other: Tensor, base: float) -> Tensor:
     """- sum over scales s of C / (C + |x - y|^2), C = s * base.
 
-    Coupled-VAE (2020), section 4.1; the scales and C = 2 Z are those of its published code.
+    Coupled-VAE (2020), Equation 5; C = 2 Z is that of its published code.
 
     Args:
         one: (B, D).

@@ -106,7 +106,7 @@ class Kl(Term):
 class Coupling(Term):
     """lambda_r rec^c + lambda_m match: the companion's loss, and how far the model is from it.
 
-    Coupled-VAE (2020), Equation 7. The match compares h = MLP(z) with the companion's, which it
+    Coupled-VAE (2020), Equation 4. The match compares h = MLP(z) with the companion's, which it
     does not move; the paper's code compares the signals instead, and so lets a gradient reach the
     context's share on one side.
     """

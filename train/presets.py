@@ -35,7 +35,8 @@ class Preset:
     """Everything about a run that no variant changes.
 
     ``wasserstein`` sizes DED, VED and WED, ``conditional`` GRU, CVAE and Coupled-CVAE. Then the
-    schedules: of MMD, of the spread term beside it, of VED's KL and word dropout, of CVAE's KL.
+    schedules: of MMD, of the spread term beside it, of VED's KL and word dropout, of CVAE's KL. The
+    two initial scales are those of either family's posterior.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Preset:
     tied_output: bool
     mmd_base_per_dimension: float
     initial_scale: float
+    conditional_initial_scale: float
     match: ScheduleConfig
     spread: ScheduleConfig
     annealing: SigmoidSchedule
@@ -84,11 +86,14 @@ SMALL = Preset(
     tied_output=True,
     mmd_base_per_dimension=2.0,
     initial_scale=0.1,
+    conditional_initial_scale=0.1,
     match=RampSchedule(start=0.2, end=0.4),
     spread=RampSchedule(start=0.5, end=0.8),
     annealing=SigmoidSchedule(center=0.7, width=0.07, window=0.02, patience=0.03),
     word_dropout=WordDropoutConfig(rate=0.5, schedule=RampSchedule(start=0.1, end=0.6)),
-    kl_ramp=RampSchedule(start=0.03, end=0.7),
+    # The paper's places as fractions, .03 to .7, leave nothing in z after 1,500 steps: its mean
+    # runs away before the KL is in, and is crushed before the decoder has learnt to read it.
+    kl_ramp=RampSchedule(start=0.25, end=0.9),
 )
 
 MEDIUM = replace(
@@ -163,6 +168,7 @@ PAPER = replace(
     ),
     tied_output=False,
     mmd_base_per_dimension=4.0,
+    conditional_initial_scale=1.0,
     annealing=SigmoidSchedule(
         unit="step", center=4500, width=500, stop=2300, window=100, patience=200
     ),

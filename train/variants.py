@@ -163,7 +163,9 @@ def cvae(preset: Preset) -> RunConfig:
     """
     parent = gru(preset)
     posterior = GaussianPosterior(
-        latent_dim=preset.conditional.latent_dim, sees="context_and_response", initial_scale=1.0
+        latent_dim=preset.conditional.latent_dim,
+        sees="context_and_response",
+        initial_scale=preset.conditional_initial_scale,
     )
     return parent.model_copy(
         update={

@@ -42,7 +42,7 @@ class ProbeOptions:
     temperatures: tuple[float, ...] = (0.0, 0.4, 0.7, 1.0)
     top_ps: tuple[float, ...] = (0.5, 0.8, 0.9, 1.0)
     latent_scales: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5)
-    frontier_contexts: int = 500
+    frontier_contexts: int = 200
     frontier_replies: int = 5
     sample_contexts: int = 12
     sample_replies: int = 3

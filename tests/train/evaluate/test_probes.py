@@ -27,7 +27,7 @@ CASES = [
 RETRIEVED = RetrievedReplies(["the train ?", "a taxi ?"], ["it left .", "over there ."], count=1)
 
 
-class FirstWord:
+class ByLength:
     """A judge who finds every reply as good as the context is long."""
 
     def judge(
@@ -55,7 +55,7 @@ Probe = Callable[..., Probes]
 
 @pytest.fixture(scope="module")
 def probe(generator: Generator) -> Probe:
-    def made(seed: int = 0, judge: FirstWord | None = None, **changes: object) -> Probes:
+    def made(seed: int = 0, judge: ByLength | None = None, **changes: object) -> Probes:
         options = ProbeOptions(
             sampling=generator.defaults,
             seed=seed,
@@ -135,7 +135,7 @@ def test_null_rows_are_measured_on_the_same_contexts(found: Probes):
 
 
 def test_a_judge_is_asked_for_every_row(probe: Probe):
-    judged = probe(judge=FirstWord())
+    judged = probe(judge=ByLength())
     figures = [row.figures["relevance"].value for row in (*judged.frontier, *judged.anchors)]
     assert len(set(figures)) == 1
     assert 0.1 < figures[0] < 0.4

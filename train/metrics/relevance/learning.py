@@ -57,10 +57,10 @@ class Quality(BaseModel):
     def __str__(self) -> str:
         """One line for a report's notes."""
         return (
-            f"relevance classifier on {self.pairs:,} held-out training pairs: tells the response "
-            f"from a random reply in {self.accuracy:.1%} of cases, ranks it {self.mean_rank:.1f} "
-            f"of {CANDIDATES} on average (50.5 by chance); mean probability {self.relevance:.3f}, "
-            f"of random replies {self.relevance_of_random:.3f}, of an echo of the post "
+            f"on {self.pairs:,} held-out training pairs the classifier tells the response from a "
+            f"random reply in {self.accuracy:.1%} of cases and ranks it {self.mean_rank:.1f} of "
+            f"{CANDIDATES} on average (50.5 by chance); mean probability {self.relevance:.3f}, of "
+            f"random replies {self.relevance_of_random:.3f}, of an echo of the post "
             f"{self.relevance_of_echo:.3f}"
         )
 

@@ -75,6 +75,7 @@ def compared(first: Path, second: Path, how: Randomisation) -> Comparison:
     """
     console = Console(stderr=True)
     sides = [_evaluation(path, console) for path in (first, second)]
+    _refuse_other_contexts(sides[0], sides[1])
     with Progress(console=console, transient=True) as bar:
         return _compared(sides[0], sides[1], how, bar)
 
@@ -82,7 +83,6 @@ def compared(first: Path, second: Path, how: Randomisation) -> Comparison:
 def _compared(
     first: _Evaluation, second: _Evaluation, how: Randomisation, bar: Progress
 ) -> Comparison:
-    _refuse_other_contexts(first, second)
     count = min(first.count, second.count)
     sides = [side.counted(count, bar) for side in (first, second)]
     pairing = Pairing(_dialogues(first.cases, second.cases), sides)

@@ -59,11 +59,13 @@ class Chart:
 
 
 def standings(report: Report) -> tuple[Chart, ...]:
-    """Every row's headline figures, one drawing each."""
+    """Every row's headline figures, one drawing each where several rows have it."""
     human = human_figures(report.rows)
     charts = []
     for metric in headlines(report):
         marks = [_mark(row, metric) for row in report.rows if metric.key in row.figures]
+        if len(marks) < 2:
+            continue  # nothing to see it beside
         at_human = human[metric.key].value if metric.key in human else None
         title = f"{metric.title} ({meaning_of(metric).direction})"
         charts.append(Chart(title=title, drawing=standing_figure(marks, at_human)))

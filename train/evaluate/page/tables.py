@@ -20,7 +20,10 @@ _UNKNOWN = Meaning(Group.OTHER, Direction.HUMAN, "")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A figure, half its interval's width, its share of the human row; each may be absent."""
+    """A figure, half its interval's width, its share of the human row; each may be absent.
+
+    Where lower is better a share would read the wrong way round, so there is none.
+    """
 
     value: str = ""
     margin: str = ""
@@ -155,7 +158,12 @@ def _cell(row: Row, metric: Metric, human: dict[str, Estimate], *, is_best: bool
     if estimate is None:
         return Cell()
     reference = human.get(metric.key)
-    has_share = reference is not None and reference.value > 0 and row.role is not Role.HUMAN
+    has_share = (
+        reference is not None
+        and reference.value > 0
+        and row.role is not Role.HUMAN
+        and meaning_of(metric).direction is not Direction.LOWER
+    )
     return Cell(
         value=f"{estimate.value:.{metric.decimals}f}",
         margin=margin_of(estimate, metric.decimals),

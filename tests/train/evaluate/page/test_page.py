@@ -277,6 +277,9 @@ def test_a_cell_has_its_interval_and_its_share_of_human():
         "50%",
     )
     assert cells["human"].share == ""
+    falling = (row("mine", Role.SYSTEM, uni_kl=2.0), row("human", Role.HUMAN, uni_kl=1.0))
+    [table] = figure_tables(BARE.model_copy(update={"rows": falling}))
+    assert table.rows[0].cells[0].share == ""
 
 
 def cards(report: Report) -> dict[str, Card]:

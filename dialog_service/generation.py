@@ -242,13 +242,15 @@ class Generator:
     def code_draws(self, turns: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """One z for each seed, as the first draw of a request to ``turns`` would have it.
 
+        Drawn at the checkpoint's own ``latent_scale``.
+
         Returns:
             (K, Z) float32 on the CPU.
         """
         codes = self._codes([self._ids(turns)])
         seed = torch.tensor(seeds, device=self.device)
         noise = normals(seed, torch.zeros_like(seed), codes.loc.shape[1])
-        return (codes.loc + codes.scale * noise).cpu()
+        return (codes.loc + self.defaults.latent_scale * codes.scale * noise).cpu()
 
     @torch.inference_mode()
     def replies_at(self, turns: Sequence[str], z: Tensor) -> list[str]:

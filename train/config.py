@@ -15,6 +15,11 @@ class ConstantSchedule(Config):
 
     kind: Literal["constant"] = "constant"
 
+    @property
+    def needed_steps(self) -> float:
+        """It is at its end from the first step on."""
+        return 0.0
+
     def in_fractions(self, planned_steps: int) -> "ConstantSchedule":
         """Itself: it has no place in the run."""
         return self
@@ -36,6 +41,14 @@ class _PlacedSchedule(Config):
         scaled = {name: place / planned_steps for name, place in places.items() if place}
         return self.model_copy(update={**scaled, "unit": "fraction"})
 
+    @property
+    def needed_steps(self) -> float:
+        """Steps that a run must have for the schedule to come to its end; 0 if that scales."""
+        return self._last_place() if self.unit == "step" else 0.0
+
+    def _last_place(self) -> float:
+        raise NotImplementedError
+
     def _places(self) -> tuple[str, ...]:
         raise NotImplementedError
 
@@ -46,6 +59,9 @@ class RampSchedule(_PlacedSchedule):
     kind: Literal["ramp"] = "ramp"
     start: Annotated[float, Field(ge=0.0)]
     end: Annotated[float, Field(ge=0.0)]
+
+    def _last_place(self) -> float:
+        return self.end
 
     def _places(self) -> tuple[str, ...]:
         return ("start", "end")
@@ -71,6 +87,10 @@ class SigmoidSchedule(_PlacedSchedule):
     stop: PositiveFloat | None = None
     window: PositiveFloat
     patience: PositiveFloat
+
+    def _last_place(self) -> float:
+        # Without a pinned stop, the centre: the latest place at which the term should have peaked.
+        return self.center if self.stop is None else self.stop
 
     def _places(self) -> tuple[str, ...]:
         return ("center", "width", "stop", "window", "patience")
@@ -175,8 +195,8 @@ class OptimisationConfig(Config):
 
     The learning rate rises over ``warmup``, a fraction of the run, then falls to
     ``final_learning_rate`` as a cosine, by the Stochastic WAE code's factor an epoch, or, as in
-    the Coupled-VAE code, halved at every thirtieth of the run's second half. Training stops when
-    ``patience_epochs`` have brought no better checkpoint; 0 waits for ever.
+    the Coupled-VAE code, halved at every thirtieth of the run, in its second half. Training stops
+    when ``patience_epochs`` have brought no better checkpoint; 0 waits for ever.
     """
 
     epochs: PositiveInt
@@ -225,6 +245,16 @@ class RunConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _a_learnt_prior_is_taught(self) -> "RunConfig":
+        taught = any(term.kind == "kl" and term.weight > 0 for term in self.objective.terms)
+        if self.model.prior.kind == "conditional_gaussian" and not taught:
+            raise ValueError(
+                "model.prior.kind 'conditional_gaussian' needs the term 'kl' with a weight above "
+                "0: nothing else teaches the prior, and replies are drawn from it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _model_sees_the_turns_of_the_data(self) -> "RunConfig":
         given, seen = self.data.examples.context_turns, self.model.context_turns
         if given != seen:
@@ -233,6 +263,10 @@ class RunConfig(Config):
                 "set both alike"
             )
         return self
+
+    def planned_steps(self, training_pairs: int) -> int:
+        """Steps of the whole run: whole batches of so many pairs, epoch after epoch."""
+        return training_pairs // self.optimisation.batch_size * self.optimisation.epochs
 
     def resolved(
         self, *, vocab_size: int, mean_target_tokens: float, planned_steps: int

@@ -160,7 +160,7 @@ PAPER = replace(
             epochs=11,
             batch_size=32,
             learning_rate=1e-3,
-            final_learning_rate=1e-6,
+            final_learning_rate=1e-8,
             decay="halving",
             warmup=0.0,
             clip_norm=30.0,
@@ -173,7 +173,7 @@ PAPER = replace(
         unit="step", center=4500, width=500, stop=2300, window=100, patience=200
     ),
     word_dropout=WordDropoutConfig(
-        rate=0.5, schedule=RampSchedule(unit="step", start=594, end=6534)
+        rate=0.5, schedule=RampSchedule(unit="step", start=297, end=6237)
     ),
     kl_ramp=RampSchedule(unit="step", start=2000, end=42_000),
 )
@@ -189,8 +189,10 @@ preset:
 - batches keep the file's order and drop the last rows there; here they are shuffled every epoch;
 - gradients are clipped element-wise at 5 there, by their global norm here;
 - a 20-token reply loses its end-of-sequence there, keeps it here;
-- VED withholds words at a rate that rises by .05 an epoch of 594 steps there, evenly here, and
-  writes padding in their place there, the unknown word here;
+- VED withholds words at a rate that rises by .05 an epoch of 594 steps there, evenly to the same
+  mean here, and writes padding in their place there, the unknown word here;
+- log scales start at 0 or so there and are free; here at ln .1, whatever the post, in VED and WED-S
+  (0 in CVAE), and are clamped to [-8, 4];
 - in WED-S both penalties apply in full from the first step there; here MMD comes in once the code
   carries the post and lambda_KL after it, because MMD is otherwise satisfied soonest by scale
   alone: one epoch in, the scale was 0.97 and the mean's variance over the corpus 0.0004.

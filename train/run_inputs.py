@@ -1,5 +1,6 @@
 """What a run is trained on: examples as token ids, the config made concrete, its provenance."""
 
+import math
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +47,12 @@ def make_inputs(config: RunConfig, examples: Examples) -> RunInputs:
         )
     vocabulary = _fitted(config.data, examples)
     train = tokenise(examples.train, vocabulary, config.model)
-    optimisation = config.optimisation
+    planned_steps = config.planned_steps(len(train))
+    _refuse_late_schedules(config, planned_steps)
     resolved = config.resolved(
         vocab_size=len(vocabulary),
         mean_target_tokens=train.mean_target_tokens,
-        planned_steps=len(train) // optimisation.batch_size * optimisation.epochs,
+        planned_steps=planned_steps,
     )
     return RunInputs(
         config=resolved,
@@ -60,6 +62,18 @@ def make_inputs(config: RunConfig, examples: Examples) -> RunInputs:
         meta=_meta(resolved, examples),
         sample_posts=_sample_posts(examples),
     )
+
+
+def _refuse_late_schedules(config: RunConfig, planned_steps: int) -> None:
+    steps_per_epoch = planned_steps // config.optimisation.epochs
+    for term in config.objective.terms:
+        needed = term.schedule.needed_steps
+        if needed > planned_steps:
+            raise ConfigError(
+                f"objective.terms.{term.kind}.schedule ends at step {needed:,.0f}, the run at step "
+                f"{planned_steps:,}: set optimisation.epochs={math.ceil(needed / steps_per_epoch)} "
+                "or more, or state the schedule in fractions of the run"
+            )
 
 
 def _fitted(config: DataConfig, examples: Examples) -> Vocabulary:

@@ -19,6 +19,8 @@ class RunPosition:
     """Where a run stands: everything that is neither a parameter nor a random state.
 
     Counts from zero: ``epoch`` is the one under way, ``best_epoch`` -1 before the first has ended.
+    ``is_best_settled`` tells whether the best epoch's weights had come to rest, so that its metric
+    compares with later ones.
     """
 
     epoch: int = 0
@@ -27,6 +29,7 @@ class RunPosition:
     elapsed_seconds: float = 0.0
     best_metric: float = float("inf")
     best_epoch: int = -1
+    is_best_settled: bool = True
     is_finished: bool = False
     sums: dict[str, float] = field(default_factory=dict)
 

@@ -79,7 +79,7 @@ class _Run:
         self.folder = folder
         self.optimisation = inputs.config.optimisation
         self.plan = _plan(inputs, ranks)
-        self.planned_steps = self.plan.steps_per_epoch * self.optimisation.epochs
+        self.planned_steps = inputs.config.planned_steps(len(inputs.train))
         self.learner = Learner(inputs.config, ranks)
         self.train_pairs = inputs.train.to(ranks.fabric.device)
         self.validation_pairs = inputs.validation.to(ranks.fabric.device)
@@ -165,9 +165,12 @@ class _Run:
         position = self.position
         train = self.ranks.mean(self._means())
         found = self.ranks.from_first(self._validated)
-        is_best = found.objective < position.best_metric
+        is_first_settled = found.is_settled and not position.is_best_settled
+        is_better = found.objective < position.best_metric
+        is_best = is_better or is_first_settled or not found.is_settled
         if is_best:
             position.best_metric, position.best_epoch = found.objective, position.epoch
+            position.is_best_settled = found.is_settled
         if self.ranks.is_first:
             log.close_epoch(self._report(train, found, is_best))
         if self.ranks.is_first and is_best:

@@ -21,14 +21,17 @@ MUTE_POINT_VARIANCE = 1e-4
 class Validation:
     """Means over the validation pairs; nats per example unless the name says otherwise.
 
-    ``objective`` weighs every term in full, whatever its schedule, so that epochs compare (a
-    sigmoid alone counts as far as it has come), and leaves out terms that train parts which are
-    not served: it is the metric that chooses the best checkpoint. ``channel_nats`` bounds what z
-    can tell beyond the prior: 1/2 sum_j ln(1 + var_j / E[scale_j^2]), infinite where a point mass
-    moves at all. The latent's figures are not finite where there is no z.
+    ``objective`` weighs every term as the end of the run will, whatever its schedule, so that
+    epochs compare, and leaves out terms that train parts which are not served: it is the metric
+    that chooses the best checkpoint. A sigmoid's end is not known before it has stopped: it counts
+    as far as it has come, and until it ``is_settled`` a later epoch is the better one.
+    ``channel_nats`` bounds what z can tell beyond the prior: 1/2 sum_j ln(1 + var_j /
+    E[scale_j^2]), infinite where a point mass moves at all. The latent's figures are not finite
+    where there is no z.
     """
 
     objective: float
+    is_settled: bool
     nll: float
     nll_per_token: float
     terms: dict[str, float]
@@ -97,6 +100,7 @@ def _measured(training_pass: TrainingPass, pairs: TokenisedPairs, batch_size: in
     nll = means.pop("nll")
     return Validation(
         objective=means.pop("objective"),
+        is_settled=training_pass.objective.is_settled,
         nll=nll,
         nll_per_token=nll / pairs.mean_target_tokens,
         terms=means,

@@ -30,7 +30,7 @@ class EveryStepBridge(nn.Module):
 class FirstAndEveryStepBridge(nn.Module):
     """u = h + W e_c with h = MLP(z), of an embedding's width; u also stands for the first word.
 
-    Coupled-VAE (2020), appendix I; without z, u = W e_c.
+    Coupled-VAE (2020), appendices C and I.1; without z, u = W e_c.
     """
 
     is_first_word = True

@@ -104,7 +104,7 @@ class ConditionalGaussianPrior(_GaussianScale):
 
 
 class EveryStepBridge(Config):
-    """z joins the word embedding at every decoder step (Stochastic WAE, section 2)."""
+    """z joins the word embedding at every decoder step (Stochastic WAE, appendix C)."""
 
     kind: Literal["every_step"] = "every_step"
 
@@ -112,7 +112,7 @@ class EveryStepBridge(Config):
 class FirstAndEveryStepBridge(Config):
     """u = MLP(z) + W e_c is the first word, and joins the embedding at every step after.
 
-    Coupled-VAE (2020), section 5.10 and appendix I; without z, u = W e_c.
+    Coupled-VAE (2020), appendices C and I.1; without z, u = W e_c.
     """
 
     kind: Literal["first_and_every_step"] = "first_and_every_step"
@@ -189,6 +189,11 @@ class ModelConfig(Config):
             raise ValueError(
                 f"posterior.kind 'none' with prior.kind {prior!r}: there is no z to compare with "
                 "it; use prior.kind 'none'"
+            )
+        if prior == "conditional_gaussian" and not self.posterior_sees_response:
+            raise ValueError(
+                "prior.kind 'conditional_gaussian' with a posterior that sees the context alone: "
+                "both would be told the same; set posterior.sees to 'context_and_response'"
             )
         return self
 

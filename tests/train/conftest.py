@@ -82,6 +82,7 @@ def found() -> Validation:
     """A validation of a model whose latent speaks."""
     return Validation(
         objective=4.0,
+        is_settled=True,
         nll=3.0,
         nll_per_token=0.5,
         terms={"mmd": 1.0},

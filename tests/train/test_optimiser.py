@@ -49,7 +49,7 @@ def test_exponential_decay_stops_at_the_final_rate():
 def test_the_coupled_vae_s_learning_rate_halves_every_2000_steps_above_30000(
     step: int, halvings: int
 ):
-    config = PAPER.conditional.optimisation.model_copy(update={"final_learning_rate": 1e-12})
+    config = PAPER.conditional.optimisation
     assert learning_rate(config, step / 60_000) == pytest.approx(1e-3 * 0.5**halvings)
 
 

@@ -102,12 +102,16 @@ def test_a_seed_repeats_a_run_and_another_changes_weights_and_batches(
     assert first[1] != other[1]
 
 
-def objectives(monkeypatch: pytest.MonkeyPatch, found: Validation, values: list[float]) -> None:
-    """Validation finds these, epoch after epoch."""
-    remaining = iter(values)
+def objectives(
+    monkeypatch: pytest.MonkeyPatch, found: Validation, values: list[float], settled_from: int = 0
+) -> None:
+    """Validation finds these, epoch after epoch; weights settle from an index on."""
+    remaining = iter(enumerate(values))
 
     def scripted(*_: object, **__: object) -> Validation:
-        return Validation(**{**_fields(found), "objective": next(remaining)})
+        index, value = next(remaining)
+        changes = {"objective": value, "is_settled": index >= settled_from}
+        return Validation(**{**_fields(found), **changes})
 
     monkeypatch.setattr(trainer, "validate", scripted)
 
@@ -125,6 +129,22 @@ def test_training_stops_when_patience_ends(
     assert (result.epochs, result.best_epoch, result.best_metric) == (4, 2, 4.0)
     assert load_checkpoint(folder.best).meta.metrics["epoch"] == 2
     assert load_state(folder.training).position.is_finished
+
+
+def test_epochs_compare_only_once_the_weights_have_settled(
+    make_tiny, fabric: Fabric, folder: RunFolder, monkeypatch, found: Validation
+):
+    objectives(monkeypatch, found, [1.0, 2.0, 6.0, 5.0, 5.5, 5.5], settled_from=2)
+    inputs = make_tiny("optimisation.epochs=6", "optimisation.patience_epochs=2")
+    result = fit(inputs, fabric, folder)
+    assert (result.epochs, result.best_epoch, result.best_metric) == (6, 4, 5.0)
+
+
+def test_a_weight_that_never_settles_leaves_the_last_epoch(
+    make_tiny, fabric: Fabric, folder: RunFolder, monkeypatch, found: Validation
+):
+    objectives(monkeypatch, found, [1.0, 2.0, 3.0], settled_from=9)
+    assert fit(make_tiny(), fabric, folder).best_epoch == 3
 
 
 def test_patience_survives_an_interruption(

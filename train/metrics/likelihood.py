@@ -42,7 +42,7 @@ def negative_log_likelihood(
 ) -> Tensor:
     """-log p(response | context), estimated from K codes.
 
-    Coupled-VAE (2020), Equation 10: -log( 1/K sum_k p(z_k | c) p(r | z_k, c) / q(z_k | c, r) );
+    Coupled-VAE (2020), Equation 11: -log( 1/K sum_k p(z_k | c) p(r | z_k, c) / q(z_k | c, r) );
     where q does not see the response, without the densities of z; with one code a post, exact.
 
     Args:

@@ -198,6 +198,11 @@ class Objective(nn.Module):
             terms=values,
         )
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every weight that is not planned has come to rest."""
+        return all(cast(Schedule, schedule).is_settled for schedule in self.schedules.values())
+
     def _weighted(self, kind: str, value: Tensor, step: Step) -> Tensor:
         """A term at its weight of this step; a schedule that learns from it sees it."""
         schedule = cast(Schedule, self.schedules[kind])

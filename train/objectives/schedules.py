@@ -10,18 +10,24 @@ from torch import Tensor, nn
 from train.config import RampSchedule, ScheduleConfig, SigmoidSchedule
 
 
-class Constant(nn.Module):
+class _Planned(nn.Module):
+    """A schedule that is known before the run."""
+
+    is_settled = True
+
+    def observe(self, weighted: Tensor, progress: float) -> None:
+        """Nothing follows from the weighted term's value."""
+
+
+class Constant(_Planned):
     """The whole weight throughout."""
 
     def forward(self, progress: float) -> float:
         """1 at any ``progress`` = steps done / steps planned."""
         return 1.0
 
-    def observe(self, weighted: Tensor, progress: float) -> None:
-        """Nothing follows from the weighted term's value."""
 
-
-class Ramp(nn.Module):
+class Ramp(_Planned):
     """Zero, then linear to one."""
 
     def __init__(self, config: RampSchedule) -> None:
@@ -32,9 +38,6 @@ class Ramp(nn.Module):
     def forward(self, progress: float) -> float:
         """The share of the weight at ``progress`` = steps done / steps planned."""
         return min(1.0, max(0.0, (progress - self.start) / (self.end - self.start)))
-
-    def observe(self, weighted: Tensor, progress: float) -> None:
-        """Nothing follows from the weighted term's value."""
 
 
 class Sigmoid(nn.Module):
@@ -60,6 +63,11 @@ class Sigmoid(nn.Module):
         ):
             self.register_buffer(name, torch.tensor(start, dtype=torch.float64))
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the weight has come to rest; read between epochs, since it waits for a device."""
+        return bool(self.reached >= self.stop)
+
     def forward(self, progress: float) -> Tensor:
         """() share of the weight; in evaluation that of the last training step."""
         place = self.stop.clamp(max=progress)
@@ -74,6 +82,8 @@ class Sigmoid(nn.Module):
         Args:
             weighted: () share of the weight x term.
             progress: of that step.
+
+        Several processes each see their own rows' term; the first one's schedule is everybody's.
         """
         share = ((progress - self.reached) / self.config.window).clamp(0.0, 1.0)
         self.reached.fill_(progress)

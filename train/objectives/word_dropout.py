@@ -12,7 +12,7 @@ from train.objectives.schedules import build_schedule
 class WordDropout(nn.Module):
     """Replaces decoder inputs by the unknown word at random (Bowman et al. 2016).
 
-    WAE for sentence generation (2018), section 3.1, names the unknown word; its code writes id 0,
+    WAE for sentence generation (2018), section 2.2, names the unknown word; its code writes id 0,
     which is padding here and there. Begin-of-sequence stays.
     """
 

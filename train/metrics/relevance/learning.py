@@ -95,7 +95,7 @@ def learn(
         matcher = _trained(texts, split.learned, settings, random, console)
     posts = [texts.words[place] for place in texts.posts[split.held_out]]
     replies = [texts.words[place] for place in texts.replies[split.held_out]]
-    calibration, quality = _measured(matcher, posts, replies, seed)
+    calibration, quality = measured(matcher, posts, replies, seed)
     others = tuple(kept[row].response for row in split.held_out)
     return Learned(matcher=matcher, calibration=calibration, others=others, quality=quality)
 
@@ -141,7 +141,7 @@ def _trained(
     return Matcher(features, encoder)
 
 
-def _measured(
+def measured(
     matcher: Matcher, posts: Sequence[Words], replies: Sequence[Words], seed: int
 ) -> tuple[Calibration, Quality]:
     """Calibrate and measure on the same held-out pairs: three numbers cannot learn them."""

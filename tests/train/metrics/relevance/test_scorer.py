@@ -12,9 +12,17 @@ from rich.console import Console
 from dialog_service.errors import ConfigError
 from train.data.pairs import Pair
 from train.metrics.relevance import RelevanceScorer, RelevanceSettings
+from train.metrics.relevance.learning import learn
 
 SETTINGS = RelevanceSettings(
-    width=24, batch_size=32, epochs=6, least_words=1, least_pairs=1000, held_out_share=0.2
+    width=24,
+    dropout=0.2,
+    feature_dropout=0.2,
+    batch_size=32,
+    epochs=6,
+    least_words=1,
+    least_pairs=1000,
+    held_out_share=0.2,
 )
 TOPICS = 12
 QUIET = Console(quiet=True)
@@ -56,10 +64,8 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scorer(tmp_path_factory: pytest.TempPathFactory) -> RelevanceScorer:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        return made()
+def scorer() -> RelevanceScorer:
+    return RelevanceScorer(learn(TRAIN, SETTINGS, seed=0, console=QUIET), seed=0)
 
 
 def test_a_fitting_reply_is_far_above_a_wrong_one(scorer: RelevanceScorer):

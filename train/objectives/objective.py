@@ -21,7 +21,12 @@ from train.config import (
     ObjectiveConfig,
     TermConfig,
 )
-from train.objectives.coupling import Companion, rational_quadratic, squared_euclidean
+from train.objectives.coupling import (
+    Companion,
+    CompanionLosses,
+    rational_quadratic,
+    squared_euclidean,
+)
 from train.objectives.mmd import inverse_multiquadratic, mmd
 from train.objectives.reconstruction import reconstruction
 from train.objectives.schedules import Schedule, build_schedule
@@ -124,7 +129,7 @@ class Coupling(Term):
         self, model: LatentSeq2Seq, batch: Batch, output: ModelOutput, step: Step
     ) -> Tensor:
         """() nats per example, plus the dimensionless match."""
-        losses = self.companion(model, batch, output)
+        losses: CompanionLosses = self.companion(model, batch, output)
         match = self._distance(losses.mapped, losses.companion_mapped.detach()).mean()
         return (
             self.config.reconstruction_weight * losses.reconstruction

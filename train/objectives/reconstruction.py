@@ -63,11 +63,13 @@ def blocked_cross_entropy(
 
 
 def _scores(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return functional.linear(features, weight).float() + bias  # (N, V)
+    if features.dtype == torch.float32:
+        return functional.linear(features, weight, bias)
+    return functional.linear(features, weight).float().add_(bias)  # (N, V)
 
 
 class _BlockedCrossEntropy(torch.autograd.Function):
-    """Loss and gradient together: grad of the scores is softmax - one-hot."""
+    """Loss and gradient together: grad of the scores is softmax - one-hot, each half on its own."""
 
     @staticmethod
     def forward(
@@ -85,17 +87,22 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         bias_grad = torch.zeros_like(bias)
         for start in range(0, len(features), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            log_probs = _scores(features_[rows], weight_, bias)
-            log_probs -= log_probs.logsumexp(dim=1, keepdim=True)
-            index = targets[rows, None]
-            summed -= log_probs.gather(1, index).sum()
-            scores_grad = log_probs.exp_().scatter_add_(
-                1, index, torch.full_like(index, -1.0, dtype=log_probs.dtype)
-            )
-            bias_grad += scores_grad.sum(0)
-            narrow = scores_grad.to(dtype)
-            features_grad[rows] = narrow @ weight_
-            weight_grad += narrow.T @ features_[rows]
+            scores = _scores(features_[rows], weight_, bias)
+            top = scores.amax(dim=1, keepdim=True)
+            of_target = scores.gather(1, targets[rows, None])
+            powers = scores.sub_(top).exp_()  # (N, V), not yet divided by their sums
+            total = powers.sum(dim=1, keepdim=True)
+            summed += (total.log() + top - of_target).sum()
+            # Rows are divided where they are narrow: among the features, not the words.
+            share = total.reciprocal()
+            bias_grad += (share.T @ powers)[0]
+            narrow = powers.to(dtype)
+            features_grad[rows] = (narrow @ weight_) * share
+            weight_grad += narrow.T @ (features_[rows] * share).to(dtype)
+        # The one-hot half of the scores' gradient, a row each.
+        features_grad -= weight_[targets]
+        weight_grad.index_add_(0, targets, features_.to(weight.dtype), alpha=-1)
+        bias_grad.index_add_(0, targets, torch.ones_like(targets, dtype=bias.dtype), alpha=-1)
         ctx.save_for_backward(features_grad.to(features.dtype), weight_grad, bias_grad)
         return summed
 

@@ -72,20 +72,27 @@ class _GruOverRealTokens(torch.autograd.Function):
         hidden = active.new_empty(len(active), size)
         # What the candidate keeps of the state, before the reset gate: W_hn h + b_hn.
         kept = candidate_bias.float().expand(len(active), size).contiguous()
-        for step, (now, before) in enumerate(spans(counts)):
-            gate = active[now]
-            if step:
-                recurrent = functional.linear(hidden[before].to(narrow.dtype), narrow)
-                gate[:, : 2 * size] += recurrent[:, : 2 * size]
-                kept[now] += recurrent[:, 2 * size :]
-            gate[:, : 2 * size].sigmoid_()
-            candidate = gate[:, 2 * size :]
-            candidate.addcmul_(gate[:, :size], kept[now]).tanh_()
-            update = gate[:, size : 2 * size]
-            if step:
-                torch.lerp(candidate, hidden[before], update, out=hidden[now])
+        both, candidates = active.split([2 * size, size], dim=1)
+        resets, updates = both.split(size, dim=1)
+        # Views of every step at once: a slice costs as much as a small product.
+        steps = zip(
+            *(whole.split(counts) for whole in (both, resets, updates, candidates, kept, hidden)),
+            strict=True,
+        )
+        past: Tensor | None = None
+        for gate, reset, update, candidate, keep, out in steps:
+            if past is not None:
+                past = past[: len(out)]
+                recurrent = functional.linear(past.to(narrow.dtype), narrow)
+                gate += recurrent[:, : 2 * size]
+                keep += recurrent[:, 2 * size :]
+            gate.sigmoid_()
+            candidate.addcmul_(reset, keep).tanh_()
+            if past is None:
+                torch.mul(candidate, 1 - update, out=out)
             else:
-                torch.mul(candidate, 1 - update, out=hidden[now])
+                torch.lerp(candidate, past, update, out=out)
+            past = out
         ctx.save_for_backward(active, kept, hidden, narrow)
         ctx.counts = counts  # type: ignore[attr-defined]
         return hidden
@@ -103,18 +110,25 @@ class _GruOverRealTokens(torch.autograd.Function):
         grads = torch.empty_like(slopes, dtype=narrow.dtype)
         update = active[:, size : 2 * size]
         hidden_grad = active.new_zeros(0, size)
-        for now, _ in reversed(found):
-            share = grad[now].clone()
-            share[: len(hidden_grad)] += hidden_grad
-            torch.mul(
-                slopes[now].unflatten(1, (4, size)),
-                share[:, None],
-                out=grads[now].unflatten(1, (4, size)),
-            )
-            hidden_grad = torch.addcmul(
-                (grads[now, : 3 * size] @ narrow).float(), share, update[now]
-            )
         recurrent = grads[:, : 3 * size]
+        counts = ctx.counts  # type: ignore[attr-defined]
+        steps = zip(
+            *(
+                whole.split(counts)
+                for whole in (
+                    slopes.unflatten(1, (4, size)),
+                    grads.unflatten(1, (4, size)),
+                    recurrent,
+                    grad.clone(),
+                    update,
+                )
+            ),
+            strict=True,
+        )
+        for slope, out, gate, share, kept_share in reversed(list(steps)):
+            share[: len(hidden_grad)] += hidden_grad
+            torch.mul(slope, share[:, None], out=out)
+            hidden_grad = torch.addcmul((gate @ narrow).float(), share, kept_share)
         weight_grad = recurrent[first:].T @ hidden[before].to(narrow.dtype)
         bias_grad = recurrent[:, 2 * size :].float().sum(0)
         gates_grad = torch.cat([grads[:, : 2 * size], grads[:, 3 * size :]], dim=1)

@@ -200,7 +200,6 @@ preset:
 And the second's:
 
 - words that occur five times or more are kept there (13,000), the 13,000 most frequent here;
-- embeddings start at N(0, 1) there, at a deviation of E^-1/2 here;
 - the learning rate halves every 2,000 steps above 30,000 of 60,000 there, at the same fractions of
   the run here; training ends with the epoch that passes step 60,000 there, after 11 epochs here;
 - checkpoints are chosen by an importance-sampled likelihood every 1,000 steps there, by the

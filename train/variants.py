@@ -136,6 +136,8 @@ def gru(preset: Preset) -> RunConfig:
         model=ModelConfig(
             vocab_size=sizes.vocabulary_size,
             embedding_dim=sizes.embedding_dim,
+            # Smaller ones leave a GRU under a tanh layer at the words' frequencies for an epoch.
+            embedding_std=1.0,
             max_context_tokens=sizes.max_context_tokens,
             max_response_tokens=sizes.max_response_tokens,
             encoder=GruEncoder(hidden_size=sizes.encoder_hidden_size, dropout=sizes.dropout),

@@ -154,10 +154,14 @@ DecoderConfig = Annotated[LstmDecoder | GruDecoder, Field(discriminator="kind")]
 
 
 class ModelConfig(Config):
-    """One served model: what every axis is, and how large."""
+    """One served model: what every axis is, and how large.
+
+    ``embedding_std`` is the deviation at which embeddings start; None is E^-1/2.
+    """
 
     vocab_size: PositiveInt
     embedding_dim: PositiveInt
+    embedding_std: float | None = Field(default=None, gt=0.0)
     max_context_tokens: PositiveInt
     max_response_tokens: PositiveInt
     context_turns: PositiveInt = 1

@@ -87,7 +87,8 @@ class LatentSeq2Seq(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim, padding_idx=PAD_ID)
-        nn.init.normal_(self.embedding.weight, std=config.embedding_dim**-0.5)
+        std = config.embedding_std or config.embedding_dim**-0.5
+        nn.init.normal_(self.embedding.weight, std=std)
         self.encoder = build_encoder(config.encoder, config.embedding_dim)
         context_size = seen_size = self.encoder.output_size
         self.response_encoder: BidirectionalEncoder | None = None

@@ -97,7 +97,8 @@ def test_blocks_padding_and_company_change_nothing(variant: str, monkeypatch: py
         whole = response_nats(model, batch, z, context)
         monkeypatch.setattr(module, "DECODED_TOKENS", 80)
         monkeypatch.setattr(module, "SCORED_TOKENS", 3)
-        torch.testing.assert_close(response_nats(model, batch, z, context), whole)
+        found = response_nats(model, batch, z, context)
+        torch.testing.assert_close(found, whole, rtol=1e-6, atol=1e-5)
         for row, length in enumerate(batch.target_lengths.tolist()):
             alone = Batch(*(part[row : row + 1] for part in batch))
             alone = alone._replace(

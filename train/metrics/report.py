@@ -102,9 +102,7 @@ class Report(Document):
 
     def write(self, directory: Path) -> None:
         """Write ``report.json`` and ``table.md`` into an existing directory."""
-        (directory / REPORT).write_text(
-            self.model_dump_json(indent=2) + "\n", encoding="utf-8"
-        )
+        (directory / REPORT).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (directory / "table.md").write_text(self.markdown(), encoding="utf-8")
 
     def markdown(self) -> str:

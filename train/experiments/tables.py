@@ -20,7 +20,7 @@ class Decoding(enum.StrEnum):
 
     OWN = "own sampling"
     DRAWN = "z drawn, greedy tokens"
-    GREEDY = "z at its mean, greedy tokens"
+    GREEDY = "z not drawn, greedy tokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

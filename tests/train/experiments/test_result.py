@@ -62,11 +62,11 @@ def test_every_row_stands_above_the_papers(table_of_two):
                         "unique of 10", "NLL"]  # fmt: skip
     assert [line[:2] for line in lines[1:]] == [
         ["**DED**", "own sampling"],
-        ["**DED**", "z at its mean, greedy tokens"],
+        ["**DED**", "z not drawn, greedy tokens"],
         ["*DED*", "*reported, 200 epochs*"],
         ["**WED-S**", "own sampling"],
         ["**WED-S**", "z drawn, greedy tokens"],
-        ["**WED-S**", "z at its mean, greedy tokens"],
+        ["**WED-S**", "z not drawn, greedy tokens"],
         ["*WED-S*", "*reported, 200 epochs*"],
         ["human", ""],
         ["echo of the post", ""],
@@ -114,7 +114,7 @@ def test_how_a_row_was_trained_comes_from_its_files(table_of_two):
 def test_each_row_is_compared_in_a_sentence(table_of_two):
     sentences = make_table(*table_of_two).sentences
     assert sentences[0].startswith(
-        "DED: z at its mean, greedy tokens, ours (reported): BLEU-2 4.60 (3.96); epochs: 5"
+        "DED: z not drawn, greedy tokens, ours (reported): BLEU-2 4.60 (3.96); epochs: 5"
     )
     assert sentences[1].startswith(
         "WED-S: z drawn, greedy tokens, ours (reported): BLEU-2 5.50 (3.72), "

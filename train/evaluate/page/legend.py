@@ -106,8 +106,8 @@ HEALTH = {
                       "vocabularies"),
     "kl": ("KL", 2, "nats by which the posterior of z departs from its prior: near 0 the latent "
            "says nothing"),
-    "mi": ("mutual information", 2, "nats that z tells of the pair it was drawn for, where the prior "
-           "sees the post partly about that; at most the KL under a fixed prior"),
+    "mi": ("mutual information", 2, "nats that z tells of the pair it was drawn for, partly of the "
+           "post where the prior sees that; at most the KL under a fixed prior"),
     "active_units": ("active units", 1, "dimensions of z whose mean moves with the input "
                      "(variance above 0.01)"),
     "active_units_beyond_prior": ("active units beyond the prior", 1, "the same for what the "

@@ -97,6 +97,16 @@ class DialogClient:
         """Replies to a dialog; raises CallFailed."""
         return self._call(self._stub.GenerateReplies, request)
 
+    def batch_generate_replies(
+        self, requests: Iterable[pb.GenerateRepliesRequest]
+    ) -> pb.BatchGenerateRepliesResponse:
+        """Replies to up to 64 dialogs, one result each in their order; raises CallFailed.
+
+        An item that fails has an ``error`` where the others have a ``response``.
+        """
+        request = pb.BatchGenerateRepliesRequest(requests=requests)
+        return self._call(self._stub.BatchGenerateReplies, request)
+
     def list_models(self) -> pb.ListModelsResponse:
         """Every model; raises CallFailed."""
         return self._call(self._stub.ListModels, pb.ListModelsRequest())
@@ -169,6 +179,16 @@ class AsyncDialogClient:
     ) -> pb.GenerateRepliesResponse:
         """Replies to a dialog; raises CallFailed."""
         return await self._call(self._stub.GenerateReplies, request)
+
+    async def batch_generate_replies(
+        self, requests: Iterable[pb.GenerateRepliesRequest]
+    ) -> pb.BatchGenerateRepliesResponse:
+        """Replies to up to 64 dialogs, one result each in their order; raises CallFailed.
+
+        An item that fails has an ``error`` where the others have a ``response``.
+        """
+        request = pb.BatchGenerateRepliesRequest(requests=requests)
+        return await self._call(self._stub.BatchGenerateReplies, request)
 
     async def list_models(self) -> pb.ListModelsResponse:
         """Every model; raises CallFailed."""

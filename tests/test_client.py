@@ -52,6 +52,10 @@ async def test_the_async_client_does_all_that_the_service_offers():
         assert (await client.list_models()).models[0].name == "models/echo"
         assert (await client.get_model("models/echo")).model.is_default
         assert (await client.get_diversity()).windows
+        good, bad = (pb.GenerateRepliesRequest(turns=[pb.Turn(text=t)]) for t in ("hi", ""))
+        first, second = (await client.batch_generate_replies([good, bad])).results
+        assert len(first.response.replies) == 5
+        assert second.HasField("error")
 
 
 async def test_the_blocking_client_does_the_same():
@@ -62,6 +66,9 @@ async def test_the_blocking_client_does_the_same():
             assert client.get_model().model.is_default
             response = client.ask("hello", reply_count=3, seed=4, model="models/echo")
             assert client.get_diversity().windows
+            hi = pb.GenerateRepliesRequest(turns=[pb.Turn(text="hi")])
+            [result] = client.batch_generate_replies([hi]).results
+            assert len(result.response.replies) == 5
             return response
 
     async with running() as service:

@@ -13,19 +13,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from dialog_service.errors import InvalidRequest, NotReady, Overloaded, RequestError
+from dialog_service.errors import NotReady, RequestError
 from dialog_service.serving.admission import Admission
 from dialog_service.serving.metrics import Metrics
+from dialog_service.serving.statuses import status_of
 
 REQUEST_ID = "x-request-id"
 _DETAILS = "grpc-status-details-bin"
-# Trailing metadata beyond 8 KiB would be refused by clients, and the status with it.
-_MESSAGE_CHARACTERS = 1000
-_MAX_VIOLATIONS = 30
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _FIT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _Handler = Any  # grpc.RpcMethodHandler, whose types are those of the synchronous API
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -99,19 +95,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def _abort(self, error: BaseException, request_id: str, context: _Context) -> None:
         """End a call with the status of an error."""
-        trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
-        if not isinstance(error, RequestError) or error.status == "INTERNAL":
-            _log.error("a call failed", exc_info=error, extra={"request_id": request_id})
-            message = f"internal error; request id {request_id}"
-            await context.abort(grpc.StatusCode.INTERNAL, message, tuple(trailers))
         if isinstance(error, NotReady):
             self._metrics.requests_shed.labels(self._admission.phase.value).inc()
-        code = grpc.StatusCode[error.status]
-        message = str(error)[:_MESSAGE_CHARACTERS]
-        if details := _details(error):
-            status = status_pb2.Status(code=code.value[0], message=message, details=details)
+        status = status_of(error, request_id)
+        trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
+        if status.details:
             trailers.append((_DETAILS, status.SerializeToString()))
-        await context.abort(code, message, tuple(trailers))
+        await context.abort(_CODES[status.code], status.message, tuple(trailers))
 
     def _record(self, method: str, code: str, seconds: float, request_id: str) -> None:
         self._metrics.requests.labels(method, code).inc()
@@ -132,24 +122,3 @@ def _is_cancelled() -> bool:
     """Whether somebody asked for the present task to be cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _details(error: RequestError) -> list[any_pb2.Any]:
-    """What the status of an error carries besides its message."""
-    if isinstance(error, InvalidRequest):
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-            for v in error.violations[:_MAX_VIOLATIONS]
-        ]
-        return [_packed(error_details_pb2.BadRequest(field_violations=violations))]
-    if isinstance(error, Overloaded | NotReady):
-        delay = duration_pb2.Duration()
-        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
-        return [_packed(error_details_pb2.RetryInfo(retry_delay=delay))]
-    return []
-
-
-def _packed(message: Message) -> any_pb2.Any:
-    detail = any_pb2.Any()
-    detail.Pack(message)
-    return detail

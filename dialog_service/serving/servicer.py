@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from dialog_service.errors import NotSupported
+from dialog_service.errors import FieldViolation, InvalidRequest, NotSupported
 from dialog_service.generation import Candidate, FinishReason, SamplingParameters
 from dialog_service.serving.answers import Response
 from dialog_service.serving.batcher import Generated
+from dialog_service.serving.interceptors import REQUEST_ID
 from dialog_service.serving.live_diversity import LiveDiversity, Source, WindowFigure
 from dialog_service.serving.pools import CacheStatus
 from dialog_service.serving.registry import LoadedModel, ModelRegistry
 from dialog_service.serving.responder import Responder
+from dialog_service.serving.statuses import status_of
 from dialog_service.serving.validation import (
     AskedSampling,
     AskedSelection,
@@ -27,6 +29,7 @@ from dialog_service.v1 import dialog_pb2 as pb
 from dialog_service.v1 import dialog_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
+_MAX_BATCH_REQUESTS = 64
 
 _CACHE_MODES = {
     pb.CACHE_MODE_UNSPECIFIED: CacheMode.DEFAULT,
@@ -76,10 +79,7 @@ class DialogServicer(dialog_pb2_grpc.DialogServiceServicer):
         self, request: pb.GenerateRepliesRequest, context: _Context
     ) -> pb.GenerateRepliesResponse:
         """See the .proto file."""
-        remaining = cast("float | None", context.time_remaining())
-        seconds = self._default_deadline_seconds if remaining is None else remaining
-        deadline = asyncio.get_running_loop().time() + seconds
-        return _response(await self._responder.respond(_reply_request(request), deadline=deadline))
+        return await self._replies(request, self._deadline(context))
 
     async def StreamReplies(
         self, request: pb.StreamRepliesRequest, context: _Context
@@ -88,9 +88,17 @@ class DialogServicer(dialog_pb2_grpc.DialogServiceServicer):
         raise NotSupported("StreamReplies is not offered by this version; use GenerateReplies")
         yield pb.StreamRepliesResponse()  # makes this a generator
 
-    async def BatchGenerateReplies(self, request: object, context: object) -> NoReturn:
+    async def BatchGenerateReplies(
+        self, request: pb.BatchGenerateRepliesRequest, context: _Context
+    ) -> pb.BatchGenerateRepliesResponse:
         """See the .proto file."""
-        raise NotSupported("BatchGenerateReplies is not offered by this version; send one by one")
+        count = len(request.requests)
+        if not 1 <= count <= _MAX_BATCH_REQUESTS:
+            rule = f"must be 1 to {_MAX_BATCH_REQUESTS}, not {count}"
+            raise InvalidRequest([FieldViolation("requests", rule)])
+        deadline, request_id = self._deadline(context), _request_id(context)
+        items = (self._batch_result(each, deadline, request_id) for each in request.requests)
+        return pb.BatchGenerateRepliesResponse(results=await asyncio.gather(*items))
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: _Context
@@ -109,6 +117,26 @@ class DialogServicer(dialog_pb2_grpc.DialogServiceServicer):
         name = self._registry.resolve(request.model).loaded.version_name
         figures = [figure for figure in self._live.snapshot() if figure.model == name]
         return pb.GetDiversityResponse(model_version=name, windows=_windows(figures))
+
+    def _deadline(self, context: _Context) -> float:
+        """When a call is to end, in the event loop's time."""
+        remaining = cast("float | None", context.time_remaining())
+        seconds = self._default_deadline_seconds if remaining is None else remaining
+        return asyncio.get_running_loop().time() + seconds
+
+    async def _replies(
+        self, request: pb.GenerateRepliesRequest, deadline: float
+    ) -> pb.GenerateRepliesResponse:
+        return _response(await self._responder.respond(_reply_request(request), deadline=deadline))
+
+    async def _batch_result(
+        self, request: pb.GenerateRepliesRequest, deadline: float, request_id: str
+    ) -> pb.BatchResult:
+        """One item of a batch: whatever it fails of is its own."""
+        try:
+            return pb.BatchResult(response=await self._replies(request, deadline))
+        except Exception as error:
+            return pb.BatchResult(error=status_of(error, request_id))
 
     def _model(self, model: LoadedModel) -> pb.Model:
         generator = model.generator
@@ -135,6 +163,11 @@ class DialogServicer(dialog_pb2_grpc.DialogServiceServicer):
                 metrics=meta.metrics,
             ),
         )
+
+
+def _request_id(context: _Context) -> str:
+    """What the interceptor calls this call."""
+    return str(dict(context.trailing_metadata())[REQUEST_ID])
 
 
 def _reply_request(request: pb.GenerateRepliesRequest) -> ReplyRequest:

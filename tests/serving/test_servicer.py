@@ -238,10 +238,8 @@ async def test_what_this_version_does_not_offer_is_unimplemented():
     async with running() as service:
         inner = pb.GenerateRepliesRequest(turns=[pb.Turn(text="hi")])
         stream = service.stub.StreamReplies(pb.StreamRepliesRequest(request=inner))
-        batch = pb.BatchGenerateRepliesRequest(requests=[inner])
         for call in (
             anext(aiter(stream)),
-            service.stub.BatchGenerateReplies(batch),
             service.ask(selection=pb.Selection(strategy=pb.SELECTION_STRATEGY_MMR)),
             service.ask(sampling=pb.Sampling(stop=["bye"])),
         ):

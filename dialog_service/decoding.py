@@ -5,6 +5,7 @@ shape runs on a fixed number of rows, and every random number is a function of i
 neither batch-mates nor the size of the batch change a sequence.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -53,11 +54,15 @@ class Draws:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """One sequence: its ids without the end, whether it came to one, and ln p with it."""
+    """One sequence: its ids without the end, whether it came to one, and ln p of each with it."""
 
     ids: list[int]
     has_ended: bool
-    log_prob_nats: float
+    log_probs_nats: list[float]
+
+    def log_prob_nats(self, tokens: int | None = None) -> float:
+        """Ln p of the first tokens, or of all with the end."""
+        return math.fsum(self.log_probs_nats[:tokens])
 
 
 class Decoding:
@@ -75,7 +80,7 @@ class Decoding:
         self._previous = torch.full_like(self._slot, BOS)
         self._state = decoder.start(self._draws.signal)
         self._words = torch.full((count, int(draws.limit.max())), PAD, device=device)
-        self._log_probs = torch.zeros(count, dtype=torch.float64, device=device)
+        self._log_probs = torch.zeros(self._words.shape, dtype=torch.float64, device=device)
 
     def run(self, is_abandoned: Callable[[int], bool]) -> list[Decoded]:
         """Decode every draw; finished and abandoned ones leave the batch.
@@ -95,7 +100,7 @@ class Decoding:
                 self._compact()
             self._advance(position)
         rows = zip(self._words.tolist(), self._log_probs.tolist(), strict=True)
-        return [_decoded(ids, log_prob) for ids, log_prob in rows]
+        return [_decoded(ids, log_probs) for ids, log_probs in rows]
 
     def _drop(self, is_abandoned: Callable[[int], bool]) -> None:
         requests = self._draws.request
@@ -120,7 +125,7 @@ class Decoding:
         self._previous, self._state = words, tuple(state)
         slot = self._slot[self._is_live]
         self._words[slot, position] = words[self._is_live]
-        self._log_probs[slot] += gained[self._is_live]
+        self._log_probs[slot, position] = gained[self._is_live]
         self._is_live &= (words != EOS) & (position + 1 < self._draws.limit)
 
     def _step(self, chunk: slice, position: int) -> tuple[Tensor, ...]:
@@ -136,6 +141,10 @@ class Decoding:
         return words, log_probs.gather(1, words[:, None]).squeeze(1), *state
 
 
-def _decoded(ids: list[int], log_prob: float) -> Decoded:
+def _decoded(ids: list[int], log_probs: list[float]) -> Decoded:
+    """From one row, filled up with padding, which is never said, and zeros."""
     words = [i for i in ids if i not in (PAD, EOS)]
-    return Decoded(ids=words, has_ended=EOS in ids, log_prob_nats=log_prob)
+    has_ended = EOS in ids
+    return Decoded(
+        ids=words, has_ended=has_ended, log_probs_nats=log_probs[: len(words) + has_ended]
+    )

@@ -5,7 +5,7 @@ neither batch-mates nor the size of the batch change it. Draws that repeat a tex
 in order, so that the first five of ten replies are the five.
 """
 
-import enum
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,79 +21,34 @@ from dialog_service.models.config import ModelConfig
 from dialog_service.models.recurrence import Recurrence
 from dialog_service.models.search import TokenRule, normals
 from dialog_service.models.seq2seq import ReplyCodes
+from dialog_service.replies import (
+    Candidate,
+    FinishReason,
+    GenerationRequest,
+    GenerationResult,
+    ModelLimits,
+    SamplingParameters,
+)
+from dialog_service.stops import before_first
 from dialog_service.text import detokenise, normalise
 from dialog_service.vocabulary import EOS, PAD, UNK, Vocabulary
 
+__all__ = [
+    "PRECISIONS",
+    "Candidate",
+    "FinishReason",
+    "GenerationRequest",
+    "GenerationResult",
+    "Generator",
+    "ModelLimits",
+    "SamplingParameters",
+    "context_ids",
+    "never",
+    "resolve_device",
+    "resolve_precision",
+]
+
 PRECISIONS = ("auto", "fp32", "bf16")
-
-
-class FinishReason(enum.StrEnum):
-    """Why a reply ended: it said so, or it reached the limit of tokens."""
-
-    END = "end"
-    LENGTH = "length"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingParameters:
-    """How tokens and codes are drawn.
-
-    ``temperature`` 0 is greedy given z; ``top_k`` 0 and ``top_p`` 1 leave every word in;
-    ``latent_scale`` multiplies the deviation of z.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    max_tokens: int = 40
-    latent_scale: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationRequest:
-    """One context and how many replies to it; texts in ``excluded`` are not returned."""
-
-    turns: tuple[str, ...]
-    reply_count: int
-    sampling: SamplingParameters
-    seed: int
-    excluded: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One reply of ``token_count`` tokens, its end not counted.
-
-    ``log_prob_nats`` is the model's own given z, at temperature one, over the words that it may
-    say; the end counts where the reply came to one.
-    """
-
-    text: str
-    log_prob_nats: float
-    token_count: int
-    finish_reason: FinishReason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationResult:
-    """Different replies in the order drawn, perhaps fewer than asked for.
-
-    ``draws`` counts the draws up to the last reply wanted, or all that were made in vain.
-    """
-
-    candidates: tuple[Candidate, ...]
-    draws: int
-    context_truncated: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelLimits:
-    """What the model was built for; longer contexts are cut from the left."""
-
-    max_context_tokens: int
-    max_reply_tokens: int
-    vocab_size: int
-    context_turns: int
 
 
 def never(_: int) -> bool:
@@ -235,7 +190,7 @@ class Generator:
             draws = self._draws(requests, todo, codes)
             decoded = Decoding(self._model.decoder, draws).run(has_gone)
             for (index, _), sequence in zip(todo, decoded, strict=True):
-                plans[index].accept(self._candidate(sequence))
+                plans[index].accept(self._candidate(sequence, requests[index].sampling.stop))
         return [plan.result() for plan in plans]
 
     @torch.inference_mode()
@@ -346,12 +301,33 @@ class Generator:
             signal=self._signals(z, codes.share[request]),
         )
 
-    def _candidate(self, decoded: Decoded) -> Candidate:
+    def _said(self, ids: Sequence[int]) -> str:
+        return detokenise(self._vocabulary.decode(ids))
+
+    def _candidate(self, decoded: Decoded, stop: Sequence[str] = ()) -> Candidate:
+        said = self._said(decoded.ids)
+        text = before_first(said, stop)
+        if text != said:
+            return self._cut(decoded, text)
         return Candidate(
-            text=detokenise(self._vocabulary.decode(decoded.ids)),
-            log_prob_nats=decoded.log_prob_nats,
+            text=text,
+            log_prob_nats=decoded.log_prob_nats(),
             token_count=len(decoded.ids),
             finish_reason=FinishReason.END if decoded.has_ended else FinishReason.LENGTH,
+        )
+
+    def _cut(self, decoded: Decoded, text: str) -> Candidate:
+        """The beginning of a reply; its tokens are the first ones that it takes to say it."""
+
+        def says_it(count: int) -> bool:
+            return self._said(decoded.ids[:count]).startswith(text)
+
+        count = bisect_left(range(len(decoded.ids)), True, key=says_it)
+        return Candidate(
+            text=text,
+            log_prob_nats=decoded.log_prob_nats(count),
+            token_count=count,
+            finish_reason=FinishReason.STOP,
         )
 
 

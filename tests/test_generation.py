@@ -190,6 +190,58 @@ def test_log_probabilities_are_those_of_teacher_forcing(
         assert candidate.token_count == len(ids)
 
 
+def stopped(whole: Sequence[str], stop: str) -> list[str]:
+    """What a stop leaves of replies: the different texts before it that say something."""
+    return [text for text in dict.fromkeys(w.partition(stop)[0].rstrip() for w in whole) if text]
+
+
+STOPS = ["e", " a", "ll", "."]
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_stopped_replies_are_the_beginnings_of_those_that_are_not(
+    stop: str, checkpoint: Checkpoint
+) -> None:
+    whole = texts(reply(checkpoint, request(60)))
+    assert any(stop in text for text in whole)
+    wanted = stopped(whole, stop)
+    result = reply(checkpoint, request(len(wanted), replace(WARM, stop=("\n", stop))))
+    assert texts(result) == wanted
+    for candidate in result.candidates:
+        is_cut = candidate.text not in whole
+        assert (candidate.finish_reason is FinishReason.STOP) or not is_cut
+    assert any(one.finish_reason is FinishReason.STOP for one in result.candidates)
+    three = reply(checkpoint, request(3, replace(WARM, stop=(stop, "\n"))))
+    assert three.candidates == result.candidates[:3]
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stopped_reply_counts_the_tokens_that_it_takes_to_say_it(
+    stop: str, checkpoint: Checkpoint, said: list[list[int]]
+) -> None:
+    reply(checkpoint, request(60))
+    drawn = [list(ids) for ids in said]
+    result = reply(checkpoint, request(25, replace(WARM, stop=(stop,))))
+    cut = [one for one in result.candidates if one.finish_reason is FinishReason.STOP]
+    assert cut
+    for candidate in cut:
+        left = [spoken(checkpoint, ids).partition(stop)[0].rstrip() for ids in drawn]
+        number = left.index(candidate.text)
+        ids = drawn[number][: candidate.token_count]
+        assert spoken(checkpoint, ids).startswith(candidate.text)
+        assert not spoken(checkpoint, ids[:-1]).startswith(candidate.text)
+        z = code(checkpoint, WARM, seed=1, draw=number)
+        wanted = log_prob_nats(checkpoint, z, ids)
+        assert candidate.log_prob_nats == pytest.approx(wanted, abs=2e-4)
+
+
+def test_stops_of_one_request_are_not_those_of_another(checkpoint: Checkpoint) -> None:
+    requests = [request(5, replace(WARM, stop=stop)) for stop in ((), ("e",), (), (" ",))]
+    together = generator(checkpoint).generate(requests)
+    assert together == [generator(checkpoint).generate([alone])[0] for alone in requests]
+    assert together[0] != together[1]
+
+
 def spoken(checkpoint: Checkpoint, ids: list[int]) -> str:
     return detokenise(checkpoint.vocabulary.decode(ids))
 

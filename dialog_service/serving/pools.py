@@ -60,11 +60,14 @@ class PoolKey:
         Args:
             model_version: tells any two sets of weights apart, not only their names.
             turns: raw texts, oldest first.
-            sampling: complete, with every default filled in.
+            sampling: complete, with every default filled in; the order of its stops is no matter.
         """
         context = "\n".join(normalise(turn) for turn in turns)  # normalised text has no newline
-        numbers = {name: float(value) + 0.0 for name, value in asdict(sampling).items()}
-        digests = f"{_sha256(context)}:{_sha256(json.dumps(numbers, sort_keys=True))}"
+        parameters = asdict(sampling)
+        stop = sorted(set(parameters.pop("stop")))
+        numbers = {name: float(value) + 0.0 for name, value in parameters.items()}
+        canonical = json.dumps({**numbers, "stop": stop}, sort_keys=True)
+        digests = f"{_sha256(context)}:{_sha256(canonical)}"
         return cls(f"dlg:v1:{{{quote(model_version, safe='/')}:{digests}}}")
 
     @property

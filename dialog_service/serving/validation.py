@@ -18,6 +18,8 @@ DEFAULT_REPLIES = 5
 MAX_TEXT_CHARACTERS = 4096
 MAX_SPEAKER_CHARACTERS = 128
 MAX_REPLY_TOKENS = 100
+MAX_STOPS = 4
+MAX_STOP_CHARACTERS = 64
 SEED_LIMIT = 2**63
 # Tabs and line breaks separate words; other control characters and lone surrogates have no place
 # in an utterance, and dropping them would answer something else than was sent.
@@ -173,10 +175,15 @@ class _Checks:
         self.within("sampling.max_tokens", asked.max_tokens, 1, MAX_REPLY_TOKENS)
         self.within("sampling.latent_scale", asked.latent_scale, 0, 4)
         self.within("sampling.seed", asked.seed, 0, SEED_LIMIT - 1)
-        self.require(len(asked.stop) <= 4, "sampling.stop", f"has {len(asked.stop)} texts, not 4")
-        for index, text in enumerate(asked.stop[:4]):
-            holds = 1 <= len(text) <= 64
-            self.require(holds, f"sampling.stop[{index}]", "must have 1 to 64 characters")
+        self.stop(asked.stop)
+
+    def stop(self, texts: tuple[str, ...]) -> None:
+        is_short = len(texts) <= MAX_STOPS
+        self.require(is_short, "sampling.stop", f"has {len(texts)} texts, more than {MAX_STOPS}")
+        for index, text in enumerate(texts[:MAX_STOPS]):
+            name = f"sampling.stop[{index}]"
+            self.require(bool(text), name, "must have at least one character")
+            self.characters(name, text, MAX_STOP_CHARACTERS)
 
     def selection(self, asked: AskedSelection) -> None:
         self.require(asked.strategy is not None, "selection.strategy", "is not a known strategy")
@@ -190,8 +197,6 @@ class _Checks:
 def _refuse_unsupported(request: ReplyRequest) -> None:
     if request.selection.strategy is Strategy.MMR:
         raise NotSupported("selection.strategy MMR is not offered by this version")
-    if request.sampling.stop:
-        raise NotSupported("sampling.stop is not offered by this version")
 
 
 def _completed(asked: AskedSampling, defaults: SamplingParameters) -> SamplingParameters:
@@ -201,6 +206,7 @@ def _completed(asked: AskedSampling, defaults: SamplingParameters) -> SamplingPa
         top_p=_either(asked.top_p, defaults.top_p),
         max_tokens=_either(asked.max_tokens, defaults.max_tokens),
         latent_scale=_either(asked.latent_scale, defaults.latent_scale),
+        stop=asked.stop,
     )
 
 

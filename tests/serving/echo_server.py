@@ -21,6 +21,7 @@ from dialog_service.generation import (
 from dialog_service.serving.app import Addresses, Server
 from dialog_service.serving.registry import LoadedModel
 from dialog_service.serving.settings import Settings
+from dialog_service.stops import before_first
 from dialog_service.v1 import dialog_pb2 as pb
 from dialog_service.v1 import dialog_pb2_grpc
 
@@ -94,7 +95,8 @@ class EchoModel:
         for draw in range(4 * request.reply_count + 64):
             key = hashlib.sha256(f"{request.seed} {draw}".encode()).digest()
             text = f"{request.turns[-1]} / {int.from_bytes(key[:8], 'big') % self.variety}"
-            if text not in request.excluded and len(texts) < request.reply_count:
+            text = before_first(text, request.sampling.stop)
+            if text and text not in request.excluded and len(texts) < request.reply_count:
                 texts[text] = None
         return GenerationResult(
             candidates=tuple(_candidate(text) for text in texts),

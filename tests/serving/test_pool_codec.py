@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,10 @@ CANDIDATE = Candidate(
 )
 
 
-def test_comes_back_as_it_was() -> None:
-    assert decode(encode(CANDIDATE)) == CANDIDATE
+@pytest.mark.parametrize("reason", FinishReason)
+def test_comes_back_as_it_was(reason: FinishReason) -> None:
+    candidate = replace(CANDIDATE, finish_reason=reason)
+    assert decode(encode(candidate)) == candidate
 
 
 def test_a_text_is_known_by_its_id() -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 from redis.crc import key_slot
@@ -9,7 +10,7 @@ from dialog_service.serving.pools import CacheStatus, PoolKey, Served
 SAMPLING = SamplingParameters(temperature=0.8, top_p=0.9)
 
 
-def key(version: str = "wed-s/1", turns: tuple[str, ...] = ("Hi!",), **changes: float) -> PoolKey:
+def key(version: str = "wed-s/1", turns: tuple[str, ...] = ("Hi!",), **changes: Any) -> PoolKey:
     return PoolKey.of(version, turns, dataclasses.replace(SAMPLING, **changes))
 
 
@@ -24,7 +25,8 @@ def test_a_key_depends_on_what_is_said_not_on_how_it_is_typed() -> None:
         key(turns=("Bye!",)),
         key(turns=("Hi!", "Hi!")),
         key(turns=("Hi! Hi!",)),
-        *(key(**{name: 3}) for name in SamplingParameters.__dataclass_fields__),
+        *(key(**{n: 3}) for n in SamplingParameters.__dataclass_fields__ if n != "stop"),
+        key(stop=("bye",)),
     ],
 )
 def test_whatever_decides_a_reply_is_in_the_key(other: PoolKey) -> None:
@@ -37,6 +39,12 @@ def test_turns_are_not_run_together() -> None:
 
 def test_equal_numbers_make_equal_keys() -> None:
     assert key(temperature=1, latent_scale=-0.0) == key(temperature=1.0, latent_scale=0.0)
+
+
+def test_stops_make_other_keys_whatever_their_order() -> None:
+    assert key(stop=("a", "b")) == key(stop=("b", "a", "b"))
+    stops = [(), ("a",), ("b",), ("a", "b"), ("ab",), ('a", "b',)]
+    assert len({key(stop=stop) for stop in stops}) == len(stops)
 
 
 @pytest.mark.parametrize("version", ["wed-s/1", "a{b}c", "}{", ""])

@@ -51,7 +51,13 @@ async def test_a_response_says_all_there_is_to_say():
 async def test_what_is_asked_for_reaches_the_model():
     model = EchoModel()
     sampling = pb.Sampling(
-        temperature=0.7, top_k=9, top_p=0.6, max_tokens=11, latent_scale=1.5, seed=0
+        temperature=0.7,
+        top_k=9,
+        top_p=0.6,
+        max_tokens=11,
+        latent_scale=1.5,
+        stop=["bye", "Bye"],
+        seed=0,
     )
     async with running(model) as service:
         await service.ask("how are you?", reply_count=2, sampling=sampling)
@@ -61,6 +67,7 @@ async def test_what_is_asked_for_reaches_the_model():
     asked = request.sampling
     assert (asked.temperature, asked.top_k, asked.top_p) == (0.7, 9, 0.6)
     assert (asked.max_tokens, asked.latent_scale) == (11, 1.5)
+    assert asked.stop == ("bye", "Bye")
 
 
 async def test_the_last_turns_are_used_and_the_cut_is_said():
@@ -241,7 +248,6 @@ async def test_what_this_version_does_not_offer_is_unimplemented():
         for call in (
             anext(aiter(stream)),
             service.ask(selection=pb.Selection(strategy=pb.SELECTION_STRATEGY_MMR)),
-            service.ask(sampling=pb.Sampling(stop=["bye"])),
         ):
             error = await failure(call)
             assert error.code() == grpc.StatusCode.UNIMPLEMENTED

@@ -147,16 +147,30 @@ def test_what_selection_ignores_is_refused():
     assert violated(request) == ["selection.candidate_count", "selection.relevance_weight"]
 
 
+def test_what_this_version_does_not_do_is_said():
+    with pytest.raises(NotSupported, match="not offered"):
+        query(selection=AskedSelection(strategy=Strategy.MMR))
+
+
 @pytest.mark.parametrize(
-    "fields",
+    ("stop", "fields"),
     [
-        {"selection": AskedSelection(strategy=Strategy.MMR)},
-        {"sampling": AskedSampling(stop=("bye",))},
+        (("",), ["sampling.stop[0]"]),
+        (("a", "b" * 65), ["sampling.stop[1]"]),
+        (("a", "\x00", "c", ""), ["sampling.stop[1]", "sampling.stop[3]"]),
+        (("\ud800",), ["sampling.stop[0]"]),
+        (("a",) * 5, ["sampling.stop"]),
+        (("",) * 1000, ["sampling.stop", *(f"sampling.stop[{n}]" for n in range(4))]),
     ],
 )
-def test_what_this_version_does_not_do_is_said(fields: dict[str, object]):
-    with pytest.raises(NotSupported, match="not offered"):
-        query(**fields)
+def test_stops_that_cannot_be(stop: tuple[str, ...], fields: list[str]):
+    request = ReplyRequest(turns=(Turn(text="hi"),), sampling=AskedSampling(stop=stop))
+    assert violated(request) == fields
+
+
+@pytest.mark.parametrize("stop", [(" ",), ("\n",), ("a" * 64,) * 4, ("🙂", "Bye.")])
+def test_stops_that_can(stop: tuple[str, ...]):
+    assert query(sampling=AskedSampling(stop=stop)).sampling.stop == stop
 
 
 def test_turns_beyond_the_model_are_cut_from_the_left_and_said():

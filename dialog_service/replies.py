@@ -1,0 +1,75 @@
+"""What is asked of a generator and what comes of it. Knows no model."""
+
+import enum
+from dataclasses import dataclass
+
+
+class FinishReason(enum.StrEnum):
+    """Why a reply ended: it said so, it reached the limit of tokens, or a stop came next."""
+
+    END = "end"
+    LENGTH = "length"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParameters:
+    """How tokens and codes are drawn.
+
+    ``temperature`` 0 is greedy given z; ``top_k`` 0 and ``top_p`` 1 leave every word in;
+    ``latent_scale`` multiplies the deviation of z. A reply ends before the first of ``stop``.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    max_tokens: int = 40
+    latent_scale: float = 1.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One context and how many replies to it; texts in ``excluded`` are not returned."""
+
+    turns: tuple[str, ...]
+    reply_count: int
+    sampling: SamplingParameters
+    seed: int
+    excluded: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One reply of ``token_count`` tokens, its end not counted.
+
+    ``log_prob_nats`` is the model's own given z, at temperature one, over the words that it may
+    say; the end counts where the reply came to one.
+    """
+
+    text: str
+    log_prob_nats: float
+    token_count: int
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationResult:
+    """Different replies in the order drawn, perhaps fewer than asked for.
+
+    ``draws`` counts the draws up to the last reply wanted, or all that were made in vain.
+    """
+
+    candidates: tuple[Candidate, ...]
+    draws: int
+    context_truncated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLimits:
+    """What the model was built for; longer contexts are cut from the left."""
+
+    max_context_tokens: int
+    max_reply_tokens: int
+    vocab_size: int
+    context_turns: int

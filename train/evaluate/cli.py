@@ -39,8 +39,9 @@ Of two evaluations of the same contexts, the differences and how sure they are:
 
 A figure says little without the null rows beside it: the human responses, random training
 replies, an echo of the post, and the replies that BM25 finds. The folder --output gets
-report.json (every figure, interval and signature), report.html and table.md to read, and
-replies.jsonl. What is stopped by Ctrl-C or SIGTERM goes on when the same command is given the same
+report.json (every figure, interval and signature), report.html and table.md to read,
+replies.jsonl, and measures.jsonl: relevance and surprisal of the replies, which "compare" takes
+from there. What is stopped by Ctrl-C or SIGTERM goes on when the same command is given the same
 --output: no reply is drawn twice.
 
 Ends with 0 when the report is written, even where lines were left out; 2 and one line after a
@@ -111,7 +112,11 @@ def compare(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of exchanges and resampling.")] = 0,
 ) -> None:
-    """Differences of two evaluations, paired context by context, with intervals and p-values."""
+    """Differences of two evaluations, paired context by context, with intervals and p-values.
+
+    Of every figure of the two systems' rows. Relevance compares where one classifier judged both,
+    UniKL where both were held against the same words; else why not is said, and what to do.
+    """
     from train.evaluate.compare import compare_reports
 
     with _ended_in_one_line(Console(stderr=True)):

@@ -1,7 +1,8 @@
 """Two evaluations of the same contexts: paired differences with p-values.
 
 Both systems' replies are read again and counted by dialogue; they are held in memory, contexts and
-all. Figures that need more than the replies, such as UniKL, are left out and named.
+all. What takes a classifier or a corpus, such as relevance and UniKL, is as the evaluations
+measured it; where they did not, or not by the same, it is left out, and why is said.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +14,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dialog_service.errors import ConfigError
+from train.evaluate.agreement import common_yardsticks, omissions, with_measures
 from train.evaluate.comparison import Comparison, null_rows_of, side_of
 from train.evaluate.journal import REPLIES
+from train.evaluate.measures import MEASURES, MeasuredBy, Measures, read_measures
 from train.evaluate.replies_file import RepliesFile
 from train.metrics.counting import Case, ContextCounter, Counts
 from train.metrics.intervals import Estimate
@@ -26,22 +29,27 @@ _SAME = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Evaluation:
-    """One of the two: its report, and the replies to every context."""
+    """One of the two: its report, the replies to every context, what was measured of them."""
 
     path: Path
     report: Report
     cases: tuple[Case, ...]
+    measures: Measures
 
     @property
     def count(self) -> int:
         """Replies per context."""
         return self.report.rows[0].signature.replies_per_context
 
-    def counted(self, count: int, bar: Progress) -> list[Counts]:
-        """Every context's counts, with so many replies each."""
+    def counted(self, count: int, by: MeasuredBy, bar: Progress) -> list[Counts]:
+        """Every context's counts, with so many replies each and the measures of these."""
         counter = ContextCounter(count=count)
         cases = bar.track(self.cases, description=f"counting {self.path}")
-        return [counter.of(case, case.replies) for case in cases]
+        counts = [counter.of(case, case.replies) for case in cases]
+        if not self.measures.lines:
+            return counts
+        lines = zip(counts, self.measures.lines, strict=True)
+        return [with_measures(each, line, by, count) for each, line in lines]
 
 
 def compare_reports(
@@ -84,7 +92,8 @@ def _compared(
     first: _Evaluation, second: _Evaluation, how: Randomisation, bar: Progress
 ) -> Comparison:
     count = min(first.count, second.count)
-    sides = [side.counted(count, bar) for side in (first, second)]
+    by = common_yardsticks(first.measures, second.measures)
+    sides = [side.counted(count, by, bar) for side in (first, second)]
     pairing = Pairing(_dialogues(first.cases, second.cases), sides)
     task = bar.add_task("exchanging dialogues", total=how.exchanges)
     differences = pairing.differences(how, lambda: bar.advance(task))
@@ -98,8 +107,10 @@ def _compared(
         replies_per_context=count,
         seed=how.seed,
         exchanges=how.exchanges,
+        judge=by.judge,
+        corpus=by.corpus,
         differences=differences,
-        not_compared=tuple(sorted(missing)),
+        not_compared=omissions(missing, first.measures, second.measures),
         null_rows=null_rows_of(first.report),
         notes=tuple(_notes(first, second, differences)),
     )
@@ -115,7 +126,9 @@ def _evaluation(path: Path, console: Console) -> _Evaluation:
     file = RepliesFile.scan(
         folder / REPLIES, lambda line: console.print(line, markup=False, soft_wrap=True)
     )
-    return _Evaluation(path=path, report=report, cases=tuple(file.cases()))
+    cases = tuple(file.cases())
+    measures = read_measures(folder / MEASURES, cases)
+    return _Evaluation(path=path, report=report, cases=cases, measures=measures)
 
 
 def _refuse_other_contexts(first: _Evaluation, second: _Evaluation) -> None:

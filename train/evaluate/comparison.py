@@ -43,8 +43,19 @@ class NullRow(Document):
     figures: dict[str, Estimate]
 
 
+class Omission(Document):
+    """Figures of a report, by the metrics' keys, that are not compared, and why not."""
+
+    figures: tuple[str, ...]
+    why: str
+
+
 class Comparison(Document):
-    """Differences B - A by the metric's key; figures that only one has or nobody can recount."""
+    """Differences B - A by the metric's key, and what is left out.
+
+    ``judge`` and ``corpus`` are the fingerprints of the classifier and the word frequencies that
+    both were measured with, where they were.
+    """
 
     first: Side
     second: Side
@@ -53,8 +64,10 @@ class Comparison(Document):
     replies_per_context: int
     seed: int
     exchanges: int
+    judge: str | None = None
+    corpus: str | None = None
     differences: dict[str, Difference]
-    not_compared: tuple[str, ...]
+    not_compared: tuple[Omission, ...]
     null_rows: tuple[NullRow, ...]
     notes: tuple[str, ...]
 
@@ -77,7 +90,7 @@ class Comparison(Document):
         """Print the same."""
         for line in self._sides():
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-        console.print(_table(_HEADS, list(self._rows())))
+        console.print(_table(_HEADS, list(self._rows()), padding=0))
         if self.null_rows:
             heads = ["without a model", *(row.name for row in self.null_rows)]
             console.print(_table(heads, list(self._null_cells())))
@@ -118,8 +131,17 @@ class Comparison(Document):
             f"{self.replies_per_context} replies to each; {self.exchanges:,} exchanges, "
             f"seed {self.seed}"
         )
-        missing = f"not compared: {', '.join(self.not_compared)}" if self.not_compared else ""
-        return [counted, _HOW, *filter(None, [missing, *self.notes])]
+        missing = [
+            f"not compared: {', '.join(_titles(each.figures))}: {each.why}"
+            for each in self.not_compared
+        ]
+        return [counted, *self._yardsticks(), _HOW, *missing, *self.notes]
+
+    def _yardsticks(self) -> list[str]:
+        """What both were measured with."""
+        told = (("relevance: classifier", self.judge), ("UniKL: word frequencies", self.corpus))
+        said = "; ".join(f"{name} {which}" for name, which in told if which is not None)
+        return [f"{said}, of both"] if said else []
 
 
 def side_of(path: Path, report: Report) -> Side:
@@ -137,6 +159,10 @@ def null_rows_of(report: Report) -> tuple[NullRow, ...]:
     )
 
 
+def _titles(keys: Sequence[str]) -> list[str]:
+    return [metric.title for metric in METRICS if metric.key in keys]
+
+
 def _higher(found: Difference) -> str:
     if found.p_holm >= _ALPHA:
         return "-"
@@ -147,8 +173,9 @@ def _signed(value: float, decimals: int) -> str:
     return f"{value:+.{decimals}f}"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, padding: int = 1) -> Table:
+    """One that fits 80 columns, where many long cells ask for less padding."""
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, padding=(0, padding))
     table.add_column(heads[0], no_wrap=True)
     for head in heads[1:]:
         table.add_column(head, justify="right", no_wrap=heads is _HEADS)

@@ -12,6 +12,7 @@ from train.evaluate.cases import CaseOptions, load_cases, training_pairs
 from train.evaluate.insight import Insight, look_into
 from train.evaluate.job import Job, run_job
 from train.evaluate.journal import REPLIES, Journal
+from train.evaluate.measures import MEASURES, MeasuresFile
 from train.evaluate.options import CheckpointSubject, FileSubject, Options
 from train.evaluate.replies_file import RepliesFile
 from train.evaluate.subsets import subsets_of
@@ -129,7 +130,8 @@ def _reported(draft: _Draft, job: Job, options: Options, console: Console) -> Re
     try:
         journal = Journal(options.output / REPLIES, job.fingerprint)
         _say_what_is_kept(journal, job, console)
-        rows = run_job(job, journal, console)
+        measures = MeasuresFile(options.output / MEASURES, job.measured_by)
+        rows = run_job(job, journal, measures, console)
         insight = draft.look()
         report = Report(
             subject=draft.subject,
@@ -143,6 +145,7 @@ def _reported(draft: _Draft, job: Job, options: Options, console: Console) -> Re
         report.write(options.output)
         with console.status("drawing"):
             write_page(report, options.output)
+        measures.finish()
         journal.finish()
     except OSError as error:
         raise ConfigError(f"--output {options.output}: {error.strerror}") from error

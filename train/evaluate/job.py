@@ -14,11 +14,13 @@ from typing import Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dialog_service.diversity import metric_tokens
 from dialog_service.errors import ConfigError
 from train.evaluate.journal import REPLIES, Journal, JournalLine
+from train.evaluate.measures import MeasuredBy, MeasuresFile, MeasuresLine, digest_of
 from train.evaluate.rows import SystemScorer
 from train.evaluate.subsets import ALL, Subset
-from train.metrics.judgement import Judge
+from train.metrics.judgement import Judge, Judgement
 from train.metrics.null_rows import System
 from train.metrics.report import Row, Setting
 from train.metrics.scoring import Case, Dialogues
@@ -67,26 +69,38 @@ class Job:
         said = "\n".join([self.origin, self.setting.model_dump_json(), *rows])
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
+    @property
+    def measured_by(self) -> MeasuredBy:
+        """Who measures what cannot be counted."""
+        return MeasuredBy(
+            judge=self.judge.fingerprint if self.judge else None,
+            corpus=self.corpus.fingerprint if self.corpus else None,
+        )
 
-def run_job(job: Job, journal: Journal, console: Console) -> list[Row]:
+
+def run_job(job: Job, journal: Journal, measures: MeasuresFile, console: Console) -> list[Row]:
     """Score every system, keeping the first one's replies and every generated one in the journal.
 
     Args:
         job: the first of its systems is the one to be judged.
         journal: of this job; its lines are taken as answered.
+        measures: just begun; gets what is measured of the first one's replies.
         console: for the progress bar.
 
     Raises:
         ConfigError: a kept line is not of its case.
-        OSError: the journal cannot be written.
+        OSError: the journal or the measures cannot be written.
     """
     numberings = {subset: Dialogues() for subset in job.subsets}
     scorers = [SystemScorer(s, numberings, job.corpus, job.judge) for s in job.systems]
     with _bar(console) as bar:
         task = bar.add_task("answering", total=job.case_count)
         for batch, answers in _answered(job, journal):
-            for scorer, replies in zip(scorers, answers, strict=True):
+            judged = [
                 scorer.add_all(batch, replies)
+                for scorer, replies in zip(scorers, answers, strict=True)
+            ]
+            measures.append(_measured(job, batch, answers[0], judged[0]))
             bar.advance(task, len(batch))
     with console.status("resampling"):
         rows = [scorer.row(part, job.setting) for part in job.subsets for scorer in scorers]
@@ -131,6 +145,21 @@ def _lines(job: Job, batch: Sequence[Case], answers: Answers) -> Iterator[Journa
             dialogue=case.dialogue,
             job=fingerprint,
             others={name: replies[place] for name, replies in others.items()},
+        )
+
+
+def _measured(
+    job: Job,
+    batch: Sequence[Case],
+    answers: Sequence[tuple[str, ...]],
+    judgements: Sequence[Judgement | None],
+) -> Iterator[MeasuresLine]:
+    """What cannot be counted again, of one system's replies to a batch."""
+    for case, replies, judgement in zip(batch, answers, judgements, strict=True):
+        yield MeasuresLine(
+            replies=digest_of(case.context, replies),
+            judgement=judgement,
+            familiarity=job.corpus.familiarity(metric_tokens(replies[0])) if job.corpus else None,
         )
 
 

@@ -38,15 +38,18 @@ class SystemScorer:
             for subset, dialogues in numberings.items()
         }
 
-    def add_all(self, cases: Sequence[Case], replies: Sequence[Sequence[str]]) -> None:
-        """Count the replies to some cases."""
-        judged = zip(cases, replies, self._judgements(cases, replies), strict=True)
-        for case, given, judgement in judged:
+    def add_all(
+        self, cases: Sequence[Case], replies: Sequence[Sequence[str]]
+    ) -> Sequence[Judgement | None]:
+        """Count the replies to some cases; gives what the judge says of each."""
+        judgements = self._judgements(cases, replies)
+        for case, given, judgement in zip(cases, replies, judgements, strict=True):
             counts = self._counter.of(case, given)
             if judgement:
                 counts = with_judgement(counts, judgement)
             for scorer in self._of(case):
                 scorer.take(counts)
+        return judgements
 
     def row(self, subset: Subset, setting: Setting) -> Row | None:
         """The row on a subset; None where no case is in it."""

@@ -50,7 +50,10 @@ class Column(enum.IntEnum):
     RELEVANCE_ALL = 15
     RANK = 16
     RECIPROCAL_RANK = 17
-    BLEU = 18
+    LOOKED_UP = 18  # one where a corpus's word frequencies were to hand: see ``unigrams``
+    SURPRISAL = 19
+    KNOWN_WORDS = 20
+    BLEU = 21
 
 
 WIDTH = Column.BLEU + 2 + 2 * MAX_ORDER

@@ -14,20 +14,41 @@ CANDIDATES = 100  # the reply and 99 random ones
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """Of the replies to one context; each figure's mean over contexts is a row's figure.
+    """Of the replies to one context, at least one; means over contexts are a row's figures.
 
-    ``relevance``, ``rank`` and ``reciprocal_rank`` are of the first reply, ``relevance_all`` is
-    the mean over all. The rank is 1 to 100, halves where random replies tie.
+    ``probabilities`` are those of all replies, in order. ``rank`` is the first one's, 1 to 100,
+    halves where random replies tie.
     """
 
-    relevance: float
-    relevance_all: float
+    probabilities: tuple[float, ...]
     rank: float
-    reciprocal_rank: float
+
+    @property
+    def relevance(self) -> float:
+        """Of the first reply."""
+        return self.probabilities[0]
+
+    @property
+    def relevance_all(self) -> float:
+        """The mean over all replies."""
+        return sum(self.probabilities) / len(self.probabilities)
+
+    @property
+    def reciprocal_rank(self) -> float:
+        """Of the first reply."""
+        return 1 / self.rank
+
+    def of_first(self, count: int) -> "Judgement":
+        """The same of no more than so many replies."""
+        return replace(self, probabilities=self.probabilities[:count])
 
 
 class Judge(Protocol):
     """Whoever tells how well replies fit."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for judges that say the same of every reply."""
 
     def judge(
         self, contexts: Sequence[tuple[str, ...]], replies: Sequence[Sequence[str]]

@@ -82,8 +82,8 @@ VARIETY_METRICS = (
     Metric(key="ead_2", title="EAD-2", decimals=3),
 )
 CORPUS_METRICS = (
-    Metric(key="uni_kl", title="UniKL", decimals=3),
-    Metric(key="coverage", title="words in corpus", decimals=4),
+    Metric(key="uni_kl", title="UniKL", decimals=3, needs=Column.LOOKED_UP),
+    Metric(key="coverage", title="words in corpus", decimals=4, needs=Column.LOOKED_UP),
 )
 SUMMED_METRICS = (
     _mean("avg_len", "AvgLen", Column.TOKENS, decimals=1),

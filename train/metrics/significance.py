@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dialog_service.diversity import ngrams
-from train.metrics.counting import WIDTH, Counts
+from train.metrics.counting import WIDTH, Column, Counts
 from train.metrics.intervals import Estimate, Sums, bootstrap, jackknife, resampled_sums
 from train.metrics.scoring import METRICS, Metric
 from train.metrics.variety import GROUPS, ORDERS, expectation_adjusted_distinct
@@ -206,9 +206,7 @@ class Pairing:
         """(M,) figures of what was chosen."""
         return np.array(
             [
-                metric.figure(chosen.sums)
-                if metric.figure
-                else _VARIETIES[metric.key](chosen.frequencies)
+                metric.figure(chosen.sums) if metric.figure else _VARIETIES[metric.key](chosen)
                 for metric in self.metrics
             ]
         )
@@ -254,10 +252,22 @@ def _entropy_nats(frequencies: Sums) -> float:
     return math.log(total) - float(some @ np.log(some)) / total if total else 0.0
 
 
-_VARIETIES: dict[str, Callable[[dict[int, Sums]], float]] = {
-    "entropy": lambda frequencies: _entropy_nats(frequencies[1]),
-    "dist_1": lambda frequencies: _distinct_ratio(frequencies[1]),
-    "dist_2": lambda frequencies: _distinct_ratio(frequencies[2]),
-    "ead_1": lambda frequencies: _expectation_adjusted(frequencies[1]),
-    "ead_2": lambda frequencies: _expectation_adjusted(frequencies[2]),
+def _per_word(chosen: _Chosen, column: Column) -> float:
+    total = chosen.sums[Column.TOKENS]
+    return float(chosen.sums[column] / total) if total else 0.0
+
+
+def _uni_kl(chosen: _Chosen) -> float:
+    """As ``Variety.uni_kl``: mean surprisal in the corpus less the replies' own entropy."""
+    return _per_word(chosen, Column.SURPRISAL) - _entropy_nats(chosen.frequencies[1])
+
+
+_VARIETIES: dict[str, Callable[[_Chosen], float]] = {
+    "entropy": lambda chosen: _entropy_nats(chosen.frequencies[1]),
+    "dist_1": lambda chosen: _distinct_ratio(chosen.frequencies[1]),
+    "dist_2": lambda chosen: _distinct_ratio(chosen.frequencies[2]),
+    "ead_1": lambda chosen: _expectation_adjusted(chosen.frequencies[1]),
+    "ead_2": lambda chosen: _expectation_adjusted(chosen.frequencies[2]),
+    "uni_kl": _uni_kl,
+    "coverage": lambda chosen: _per_word(chosen, Column.KNOWN_WORDS),
 }

@@ -1,20 +1,32 @@
 """Two evaluations side by side: the same contexts or a refusal, and what is said of them."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from dialog_service.diversity import metric_tokens
 from dialog_service.errors import ConfigError, UserError
 from train.evaluate.compare import compare_reports, compared
 from train.evaluate.comparison import Comparison
-from train.metrics.intervals import Estimate
+from train.evaluate.measures import (
+    MEASURES,
+    MeasuredBy,
+    MeasuresFile,
+    MeasuresLine,
+    digest_of,
+)
+from train.metrics.counting import ContextCounter, Counts
+from train.metrics.judgement import Judgement, with_judgement
 from train.metrics.null_rows import Role
 from train.metrics.report import Report, Row, Setting, Signature
-from train.metrics.scoring import Case, RowScorer
+from train.metrics.scoring import CORPUS_METRICS, JUDGED_METRICS, Case, RowScorer
 from train.metrics.significance import Randomisation
+from train.metrics.unigrams import Unigrams
 
 QUICK = Randomisation(exchanges=600)
 CASES = tuple(
@@ -29,16 +41,29 @@ GOOD = tuple((case.responses[0], f"{number} it is") for number, case in enumerat
 POOR = (("no .", "no idea ."),) * len(CASES)
 SETTING = Setting(corpus="toy@0", split="test/full", deduplication="off", training="none", seed=0)
 
+CORPUS = Unigrams(["it is a good one , i think .", "no ."])
+BOTH = MeasuredBy(judge="a classifier", corpus=CORPUS.fingerprint)
+JUDGED = {metric.key for metric in JUDGED_METRICS}
+LOOKED_UP = {metric.key for metric in CORPUS_METRICS}
+
 Replies = tuple[tuple[str, ...], ...]
 
 
-def row(name: str, role: Role, cases: tuple[Case, ...], replies: Replies) -> Row:
-    scorer = RowScorer(is_response=role is Role.HUMAN)
-    scorer.add_all(cases, replies)
+def judgement_of(replies: tuple[str, ...]) -> Judgement:
+    """Of one who likes long replies."""
+    return Judgement(probabilities=tuple(len(each) / 50 for each in replies), rank=len(replies[0]))
+
+
+def row(name: str, role: Role, cases: tuple[Case, ...], replies: Replies, by: MeasuredBy) -> Row:
+    is_human = role is Role.HUMAN
+    scorer = RowScorer(is_response=is_human, corpus=CORPUS if by.corpus else None)
+    for case, said in zip(cases, replies, strict=True):
+        counts: Counts = ContextCounter(is_response=is_human).of(case, said)
+        scorer.take(with_judgement(counts, judgement_of(said)) if by.judge else counts)
     return Row(
         name=name,
         role=role,
-        figures=scorer.figures(0) | {"uni_kl": Estimate(0.5)},
+        figures=scorer.figures(0),
         contexts_short_of_replies=0,
         signature=Signature(
             **SETTING.model_dump(),
@@ -50,13 +75,32 @@ def row(name: str, role: Role, cases: tuple[Case, ...], replies: Replies) -> Row
     )
 
 
+def measure(folder: Path, replies: Replies, cases: tuple[Case, ...], by: MeasuredBy) -> None:
+    file = MeasuresFile(folder / MEASURES, by)
+    file.append(
+        MeasuresLine(
+            replies=digest_of(case.context, said),
+            judgement=judgement_of(said) if by.judge else None,
+            familiarity=CORPUS.familiarity(metric_tokens(said[0])) if by.corpus else None,
+        )
+        for case, said in zip(cases, replies, strict=True)
+    )
+    file.finish()
+
+
 def evaluation(
-    folder: Path, replies: Replies, cases: tuple[Case, ...] = CASES, *, has_dialogues: bool = True
+    folder: Path,
+    replies: Replies,
+    cases: tuple[Case, ...] = CASES,
+    *,
+    has_dialogues: bool = True,
+    by: MeasuredBy = BOTH,
 ) -> Path:
     """A folder as the job leaves it."""
     folder.mkdir()
-    human = row("human", Role.HUMAN, cases, tuple(case.responses for case in cases))
-    rows = (row(folder.name, Role.SYSTEM, cases, replies), human)
+    human = row("human", Role.HUMAN, cases, tuple(case.responses for case in cases), by)
+    rows = (row(folder.name, Role.SYSTEM, cases, replies, by), human)
+    measure(folder, replies, cases, by)
     Report(subject=f"{folder.name}: toy", notes=(), rows=rows).write(folder)
     with (folder / "replies.jsonl").open("w") as file:
         for case, said in zip(cases, replies, strict=True):
@@ -76,7 +120,13 @@ def test_the_better_one_is_named_in_every_form(tmp_path: Path):
     bleu = comparison.differences["bleu_2"]
     assert (bleu.first, bleu.second) == (0.0, pytest.approx(100.0))
     assert bleu.p_holm < 0.05
-    assert comparison.not_compared == ("uni_kl",)
+    assert comparison.not_compared == ()
+    assert comparison.differences.keys() == comparison.first.figures.keys()
+    relevance = comparison.differences["relevance"]
+    reported = comparison.second.figures["relevance"].value
+    assert relevance.second == pytest.approx(reported, abs=1e-12)
+    assert relevance.p_holm < 0.05
+    assert (comparison.judge, comparison.corpus) == (BOTH.judge, BOTH.corpus)
     assert (comparison.contexts, comparison.dialogues) == (32, 16)
     assert comparison.notes == ()
     comparison.write(tmp_path)
@@ -84,11 +134,14 @@ def test_the_better_one_is_named_in_every_form(tmp_path: Path):
     [line] = [line for line in table.splitlines() if line.startswith("| BLEU-2 | 0.00")]
     assert line.endswith("| B |")
     assert "| AvgLen | 10.0 |" in table  # the human row, without a model
+    assert f"relevance: classifier a classifier; UniKL: word frequencies {BOTH.corpus}" in table
     comparison.show(Console(file=printed, width=80))
     lines = printed.getvalue().splitlines()
     [line] = [line for line in lines if "BLEU-2" in line and "+" in line]
     assert line.rstrip().endswith("B")
-    assert max(map(len, lines[2:24])) <= 80
+    last = next(number for number, line in enumerate(lines) if "intra-Dist-2" in line)
+    assert max(map(len, lines[2 : last + 1])) <= 80
+    assert not any("…" in line for line in lines)
 
 
 def test_what_is_written_is_what_was_found(tmp_path: Path):
@@ -122,6 +175,8 @@ def test_the_smaller_number_of_replies_counts(tmp_path: Path):
     assert comparison.replies_per_context == 2
     assert comparison.notes == ("A has 3 replies per context, B 2: the first 2 of each count",)
     assert comparison.differences["inter_dist_1"].difference.value == 0.0
+    assert comparison.differences["relevance_all"].difference.value == 0.0
+    assert comparison.first.figures["relevance_all"] != comparison.second.figures["relevance_all"]
 
 
 def test_dialogues_are_those_of_the_side_that_knows_them(tmp_path: Path):
@@ -129,6 +184,90 @@ def test_dialogues_are_those_of_the_side_that_knows_them(tmp_path: Path):
     second = evaluation(tmp_path / "b", POOR, has_dialogues=False)
     assert found(first, second).dialogues == 16
     assert found(second, first).dialogues == 16
+
+
+def old(folder: Path) -> None:
+    (folder / MEASURES).unlink()
+
+
+def of_others(folder: Path) -> None:
+    measure(folder, GOOD[4:8], CASES[:4], BOTH)
+
+
+def torn(folder: Path) -> None:
+    (folder / MEASURES).write_bytes((folder / MEASURES).read_bytes()[:-9])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (old, "no measures.jsonl, being of an earlier version"),
+        (of_others, "its measures.jsonl is not of the replies in its replies.jsonl"),
+        (torn, "its measures.jsonl cannot be read, or is not whole"),
+    ],
+)
+def test_without_measures_the_rest_is_compared(
+    tmp_path: Path, spoil: Callable[[Path], None], why: str
+):
+    first, second = evaluation(tmp_path / "a", GOOD[:4], CASES[:4]), tmp_path / "b"
+    evaluation(second, POOR[1:5], CASES[:4])
+    whole = found(first, second)
+    spoil(second)
+    less = found(first, second)
+    [left_out] = less.not_compared
+    assert (
+        set(left_out.figures) == JUDGED | LOOKED_UP == whole.differences.keys() - less.differences
+    )
+    assert left_out.why.startswith(f"B: {why}; to have them, score those replies again: python -m")
+    for key, each in less.differences.items():
+        assert replace(each, p_holm=1) == replace(whole.differences[key], p_holm=1)
+    [note] = [line for line in less.markdown().splitlines() if line.startswith("- not compared: ")]
+    assert (
+        f": relevance, relevance of all, rank of 100, MRR, UniKL, words in corpus: B: {why}" in note
+    )
+    spoil(first)
+    assert found(first, second).not_compared[0].why.startswith(f"A and B: {why}; ")
+
+
+def test_two_classifiers_are_not_mixed(tmp_path: Path):
+    few = GOOD[:4], CASES[:4]
+    first = evaluation(tmp_path / "a", *few)
+    second = evaluation(tmp_path / "b", *few, by=BOTH.model_copy(update={"judge": "another"}))
+    comparison = found(first, second)
+    [left_out] = comparison.not_compared
+    assert set(left_out.figures) == JUDGED
+    assert "different classifiers (a classifier and another)" in left_out.why
+    assert "score the replies of both again, on one machine" in left_out.why
+    assert not JUDGED & comparison.differences.keys()
+    assert comparison.differences.keys() >= LOOKED_UP
+    assert (comparison.judge, comparison.corpus) == (None, BOTH.corpus)
+
+
+def test_words_of_two_corpora_are_not_mixed(tmp_path: Path):
+    few = GOOD[:4], CASES[:4]
+    first = evaluation(tmp_path / "a", *few)
+    second = evaluation(tmp_path / "b", *few, by=BOTH.model_copy(update={"corpus": "another"}))
+    [left_out] = found(first, second).not_compared
+    assert set(left_out.figures) == LOOKED_UP
+    assert "different word frequencies" in left_out.why
+
+
+def test_what_one_was_evaluated_without_is_told(tmp_path: Path):
+    few = GOOD[:4], CASES[:4]
+    first = evaluation(tmp_path / "a", *few)
+    second = evaluation(tmp_path / "b", *few, by=MeasuredBy())
+    judged, looked_up = found(first, second).not_compared
+    assert judged.why.startswith("B: evaluated without relevance; ")
+    assert looked_up.why.startswith("B: evaluated without a corpus; ")
+    assert found(second, second).not_compared == ()  # neither has them
+
+
+def test_a_figure_of_one_side_alone_is_told(tmp_path: Path):
+    several = evaluation(tmp_path / "a", GOOD[:4], CASES[:4])
+    single = evaluation(tmp_path / "b", tuple(pool[:1] for pool in GOOD[:4]), CASES[:4])
+    [left_out] = found(several, single).not_compared
+    assert left_out.why == "one of the two has none"
+    assert "inter_dist_1" in left_out.figures
 
 
 def test_replies_that_are_not_those_of_the_report_are_told(tmp_path: Path):

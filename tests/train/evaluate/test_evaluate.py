@@ -109,6 +109,12 @@ def test_the_written_replies_score_the_same(evaluated: Path, tmp_path: Path):
     assert done.exit_code == 0, done.output
     assert rows(tmp_path)["replies.jsonl"]["figures"] == rows(evaluated)["wed_s"]["figures"]
     assert rows(tmp_path)["human"]["figures"] == rows(evaluated)["human"]["figures"]
+    compared = run("compare", evaluated, tmp_path, "--output", tmp_path / "compared")
+    assert compared.exit_code == 0, compared.output
+    found = json.loads((tmp_path / "compared" / "compare.json").read_text())
+    assert (found["not_compared"], found["notes"]) == ([], [])
+    assert found["differences"].keys() == rows(evaluated)["wed_s"]["figures"].keys()
+    assert {each["p"] for each in found["differences"].values()} == {1.0}
 
 
 def test_without_a_corpus_a_file_has_fewer_null_rows(tmp_path: Path):
@@ -216,7 +222,8 @@ def test_a_stopped_evaluation_goes_on_and_finds_the_same(
     done = run(*asked, tmp_path / "stopped")
     assert "16 of 44 contexts were answered before" in done.stderr
     assert len(calls) == 8 + 3 * 4  # of six batches the last four
-    for name in ("report.json", "replies.jsonl", "table.md"):
+    assert list((tmp_path / "stopped").glob("*.partial")) == []
+    for name in ("report.json", "replies.jsonl", "measures.jsonl", "table.md"):
         whole, resumed = ((tmp_path / each / name).read_text() for each in ("whole", "stopped"))
         assert resumed == whole
 
@@ -233,6 +240,7 @@ def test_help_is_that_of_an_evaluation():
     assert done.exit_code == 0
     assert "--replies-file" in done.output
     assert "compare results/a results/b" in done.output
+    assert "measures.jsonl" in done.output
     assert "128 + the signal" in done.output
 
 

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dialog_service.diversity import metric_tokens
 from dialog_service.errors import ConfigError
 from train.evaluate.job import Job, run_job
 from train.evaluate.journal import REPLIES, Journal, partial_of
+from train.evaluate.measures import MEASURES, MeasuredBy, MeasuresFile, read_measures
+from train.evaluate.replies_file import RepliesFile
 from train.evaluate.subsets import BACK_CHANNELS, CONTENT, subsets_of
+from train.metrics.judgement import Judgement
 from train.metrics.null_rows import Echo, Human, RandomReplies, Role
 from train.metrics.report import Row, Setting
 from train.metrics.scoring import Case
@@ -56,6 +60,21 @@ class Numbered:
         return (f"{self.name} {self._place}", TEXTS[self._place % 6])
 
 
+class ByLength:
+    """A judge who likes long replies."""
+
+    fingerprint = "by length"
+
+    def judge(
+        self, contexts: Sequence[tuple[str, ...]], replies: Sequence[Sequence[str]]
+    ) -> list[Judgement]:
+        assert len(contexts) == len(replies)
+        return [
+            Judgement(probabilities=tuple(len(text) / 50 for text in pool), rank=1 + len(pool[0]))
+            for pool in replies
+        ]
+
+
 def job(first: Numbered, second: Numbered, size: int = 4, **changes: object) -> Job:
     null_rows = (Human(count=2), Echo(), RandomReplies(TEXTS, count=2, seed=3))
     made = Job(
@@ -66,22 +85,31 @@ def job(first: Numbered, second: Numbered, size: int = 4, **changes: object) -> 
         batch_size=size,
         origin="model",
         corpus=Unigrams(TEXTS),
+        judge=ByLength(),
     )
     return replace(made, **changes)
 
 
 def run(work: Job, directory: Path) -> list[Row]:
     journal = Journal(directory / REPLIES, work.fingerprint)
-    rows = run_job(work, journal, QUIET)
+    measures = MeasuresFile(directory / MEASURES, work.measured_by)
+    rows = run_job(work, journal, measures, QUIET)
+    measures.finish()
     journal.finish()
     return rows
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Row], bytes]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Row], list[bytes]]:
     directory = tmp_path_factory.mktemp("whole")
     rows = run(job(Numbered("a"), Numbered("b")), directory)
-    return rows, (directory / REPLIES).read_bytes()
+    return rows, written(directory)
+
+
+def written(directory: Path) -> list[bytes]:
+    """The files that a job leaves, and no others."""
+    assert sorted(path.name for path in directory.iterdir()) == [MEASURES, REPLIES]
+    return [(directory / name).read_bytes() for name in (REPLIES, MEASURES)]
 
 
 def stopped(directory: Path, stop_at: int, size: int = 4) -> int:
@@ -93,22 +121,57 @@ def stopped(directory: Path, stop_at: int, size: int = 4) -> int:
 
 @pytest.mark.parametrize(("stop_at", "size"), [(0, 4), (5, 4), (8, 4), (22, 4), (17, 7)])
 def test_a_stopped_job_ends_as_if_it_had_not_been(
-    tmp_path: Path, whole: tuple[list[Row], bytes], stop_at: int, size: int
+    tmp_path: Path, whole: tuple[list[Row], list[bytes]], stop_at: int, size: int
 ):
     kept = stopped(tmp_path, stop_at, size)
     assert kept == stop_at // size * size
     first, second = Numbered("a"), Numbered("b")
     rows = run(job(first, second), tmp_path)
     assert rows == whole[0]
-    assert (tmp_path / REPLIES).read_bytes() == whole[1]
+    assert written(tmp_path) == whole[1]
     assert first.given == second.given == len(CASES) - kept
 
 
-def test_a_job_may_be_stopped_again_and_again(tmp_path: Path, whole: tuple[list[Row], bytes]):
+def test_a_job_may_be_stopped_again_and_again(tmp_path: Path, whole: tuple[list[Row], list[bytes]]):
     kept = [stopped(tmp_path, place) for place in (5, 13, 21)]
     assert kept == [4, 12, 20]
     assert run(job(Numbered("a"), Numbered("b")), tmp_path) == whole[0]
-    assert (tmp_path / REPLIES).read_bytes() == whole[1]
+    assert written(tmp_path) == whole[1]
+
+
+def test_replies_kept_by_a_job_without_a_judge_are_measured_by_the_next(
+    tmp_path: Path, whole: tuple[list[Row], list[bytes]]
+):
+    with pytest.raises(Stop):
+        run(job(Numbered("a"), Numbered("b", 9), judge=None, corpus=None), tmp_path)
+    assert run(job(Numbered("a"), Numbered("b")), tmp_path) == whole[0]
+    assert written(tmp_path) == whole[1]
+
+
+def test_a_stopped_job_leaves_what_a_finished_one_measured(tmp_path: Path):
+    """Its replies are there, too; the next to finish replaces both."""
+    run(job(Numbered("a"), Numbered("b")), tmp_path)
+    before = written(tmp_path)
+    with pytest.raises(Stop):
+        run(job(Numbered("c"), Numbered("b", 9), judge=None), tmp_path)
+    assert [(tmp_path / name).read_bytes() for name in (REPLIES, MEASURES)] == before
+    run(job(Numbered("c"), Numbered("b"), judge=None), tmp_path)
+    assert b"by length" not in written(tmp_path)[1]
+
+
+def test_what_is_measured_is_kept_of_the_first_system(
+    tmp_path: Path, whole: tuple[list[Row], list[bytes]]
+):
+    for name, content in zip((REPLIES, MEASURES), whole[1], strict=True):
+        (tmp_path / name).write_bytes(content)
+    answered = list(RepliesFile.scan(tmp_path / REPLIES, pytest.fail).cases())
+    found = read_measures(tmp_path / MEASURES, answered)
+    assert found.problem == ""
+    assert found.by == MeasuredBy(judge="by length", corpus=Unigrams(TEXTS).fingerprint)
+    for case, line in zip(answered, found.lines, strict=True):
+        assert line.judgement is not None
+        assert line.judgement.probabilities == tuple(len(text) / 50 for text in case.replies)
+        assert line.familiarity == Unigrams(TEXTS).familiarity(metric_tokens(case.replies[0]))
 
 
 @pytest.mark.parametrize(

@@ -30,18 +30,14 @@ RETRIEVED = RetrievedReplies(["the train ?", "a taxi ?"], ["it left .", "over th
 class ByLength:
     """A judge who finds every reply as good as the context is long."""
 
+    fingerprint = "by length"
+
     def judge(
         self, contexts: Sequence[tuple[str, ...]], replies: Sequence[Sequence[str]]
     ) -> list[Judgement]:
         assert all(len(pool) >= 1 for pool in replies)
         return [
-            Judgement(
-                relevance=len(context[-1]) / 100,
-                relevance_all=0.0,
-                rank=1.0,
-                reciprocal_rank=1.0,
-            )
-            for context in contexts
+            Judgement(probabilities=(len(context[-1]) / 100,), rank=1.0) for context in contexts
         ]
 
 

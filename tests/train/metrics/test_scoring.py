@@ -97,7 +97,7 @@ def test_rows_that_share_a_numbering_count_as_if_alone():
 def test_every_figure_has_a_column_of_its_own():
     scorer = RowScorer(count=10, corpus=Unigrams(TEXTS))
     counts = ContextCounter(count=10).of(case(0, "a"), ["x y", "z"])
-    judgement = Judgement(relevance=0.5, relevance_all=0.25, rank=8, reciprocal_rank=0.125)
+    judgement = Judgement(probabilities=(0.5, 0.0), rank=8)
     scorer.take(with_judgement(counts, judgement))
     keys = [metric.key for metric in METRICS]
     assert len(set(keys)) == len(keys)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from dialog_service.diversity import distinct_ratio, metric_tokens
-from train.metrics.counting import Case, ContextCounter
-from train.metrics.scoring import METRICS, RowScorer
+from train.metrics.counting import Case, ContextCounter, Counts
+from train.metrics.judgement import Judgement, with_judgement
+from train.metrics.scoring import CORPUS_METRICS, METRICS, RowScorer
 from train.metrics.significance import Difference, Pairing, Randomisation, holm
+from train.metrics.unigrams import Unigrams, with_familiarity
 
 WORDS = tuple("abcdefghijklmnopqrstuvwxyz")
 Replies = list[tuple[str, ...]]
@@ -61,6 +63,68 @@ def test_figures_are_those_of_the_table():
             assert value == pytest.approx(figures[key].value, abs=1e-9), key
     for each in found.values():
         assert each.difference.value == pytest.approx(each.second - each.first, abs=1e-9)
+
+
+CORPUS = Unigrams([" ".join(WORDS[:place]) for place in range(3, 20)])
+
+
+def measured(asked: list[Case], replies: Replies) -> list[Counts]:
+    """Counts with all that an evaluation measures; a judge likes long replies."""
+    found = []
+    for case, given in zip(asked, replies, strict=True):
+        counts = ContextCounter().of(case, given)
+        counts = with_familiarity(counts, CORPUS.familiarity(metric_tokens(given[0])))
+        likings = tuple(len(reply) / 20 for reply in given)
+        found.append(
+            with_judgement(counts, Judgement(probabilities=likings, rank=1 + len(given[0])))
+        )
+    return found
+
+
+def test_measured_figures_are_those_of_the_table_too():
+    draws = random.Random(11)
+    asked = cases(draws, dialogues=9)
+    sides = drawn(draws, len(asked)), drawn(draws, len(asked), WORDS[:8])
+    counts = [measured(asked, side) for side in sides]
+    found = judged(Pairing([case.dialogue for case in asked], counts), exchanges=20)
+    assert found.keys() == {metric.key for metric in METRICS} - {"unique_replies"}
+    for place, side in enumerate(counts):
+        scorer = RowScorer(corpus=CORPUS)
+        for each in side:
+            scorer.take(each)
+        figures = scorer.figures(seed=0)
+        for key, each in found.items():
+            value = (each.first, each.second)[place]
+            assert value == pytest.approx(figures[key].value, abs=1e-9), key
+            low, high = each.difference.low, each.difference.high
+            assert low is not None
+            assert high is not None
+            assert low <= each.difference.value <= high, key
+
+
+def test_p_of_unikl_and_coverage_is_the_share_of_all_exchanges():
+    """Every one of 2^7 exchanges, each scored as a table would."""
+    draws = random.Random(12)
+    asked = cases(draws, dialogues=7, turns=1)
+    one, other = drawn(draws, 7), drawn(draws, 7, WORDS[:21])
+    keys = [metric.key for metric in CORPUS_METRICS]
+
+    def figures(replies: Replies) -> list[float]:
+        scorer = RowScorer(corpus=CORPUS)
+        scorer.add_all(asked, replies)
+        found = scorer.figures(seed=0)
+        return [found[key].value for key in keys]
+
+    differences = []
+    for stays in product([True, False], repeat=7):
+        first = [a if stay else b for a, b, stay in zip(one, other, stays, strict=True)]
+        second = [b if stay else a for a, b, stay in zip(one, other, stays, strict=True)]
+        differences.append(np.abs(np.subtract(figures(second), figures(first))))
+    exact = np.mean(np.array(differences) >= differences[0] - 1e-12, axis=0)
+    counts = [measured(asked, side) for side in (one, other)]
+    found = judged(Pairing([case.dialogue for case in asked], counts), exchanges=128)
+    assert all(0.05 < p < 0.95 for p in exact)  # else the test shows little
+    assert [found[key].p for key in keys] == pytest.approx(exact, abs=1e-12)
 
 
 def test_systems_that_are_the_same_do_not_differ():
@@ -169,6 +233,9 @@ def test_silence_has_figures_too():
     assert found["dist_1"].first == 0.0
     assert found["entropy"].first == 0.0
     assert found["ead_2"].first == 0.0
+    counts = [measured(asked, [(words,)] * 4) for words in ("", "a b")]
+    found = judged(Pairing([case.dialogue for case in asked], counts))
+    assert (found["uni_kl"].first, found["coverage"].first) == (0.0, 0.0)
 
 
 def test_holm_by_hand():

@@ -4,6 +4,7 @@ Nothing that chooses replies may use it, or it would praise its own choice. It s
 of a context, words and pairs of neighbours, so it judges the matter of a reply, not its grammar.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate, chain, pairwise
@@ -70,6 +71,13 @@ class RelevanceScorer:
         """How far the figures can be trusted; ``str`` of it is a line for a report."""
         return self._learned.quality
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that was learned, weights included, and of the seed."""
+        digest = hashlib.sha256(f"{self._seed}/".encode())
+        digest.update(packed(self._learned))
+        return digest.hexdigest()[:16]
+
     def probability(self, contexts: Sequence[Context], replies: Sequence[str]) -> Floats:
         """(B,) that each reply is the response to its context and not a random one.
 
@@ -109,10 +117,8 @@ class RelevanceScorer:
         rank = self.rank(contexts, [pool[0] for pool in replies])
         return [
             Judgement(
-                relevance=float(probability[start]),
-                relevance_all=float(probability[start:end].mean()),
+                probabilities=tuple(probability[start:end].tolist()),
                 rank=float(place),
-                reciprocal_rank=float(1 / place),
             )
             for (start, end), place in zip(
                 pairwise(accumulate(counts, initial=0)), rank, strict=True

@@ -2,6 +2,7 @@
 
 import io
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,17 @@ def test_the_same_is_learned_again_and_kept(cache: Path, scorer: RelevanceScorer
     assert np.array_equal(loaded.probability(CONTEXTS, TRUE), probability)
     assert np.array_equal(loaded.rank(CONTEXTS, TRUE), scorer.rank(CONTEXTS, TRUE))
     assert loaded.quality == scorer.quality
+    assert {made.fingerprint for made in (again, loaded, scorer)} == {scorer.fingerprint}
+
+
+def test_the_fingerprint_is_of_all_that_decides_a_judgement():
+    quick = SETTINGS.model_copy(update={"epochs": 1, "width": 4})
+    learned = learn(TRAIN, quick, seed=0, console=QUIET)
+    other = learn(TRAIN, quick, seed=1, console=QUIET)
+    fewer = replace(learned, others=learned.others[:-1])
+    scorers = [RelevanceScorer(each, seed=0) for each in (learned, other, fewer)]
+    scorers += [RelevanceScorer(learned, seed=1)]
+    assert len({scorer.fingerprint for scorer in scorers}) == 4
 
 
 def test_a_damaged_file_is_made_anew(cache: Path, scorer: RelevanceScorer):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from dialog_service.checkpoint import SamplingDefaults
-from dialog_service.models.config import Config, ModelConfig
+from dialog_service.models.config import Config, ModelConfig, Probability
 from dialog_service.vocabulary import VocabularyMode
 from train.data.examples import ExampleOptions
 
@@ -153,8 +153,20 @@ class CouplingTerm(WeightedTerm):
     base_per_dimension: PositiveFloat = 2.0
 
 
+class BagOfWordsTerm(WeightedTerm):
+    """The response's words, in no order, guessed from z and the context (Zhao et al., ACL 2017).
+
+    A decoder learns to pass z over, since the words so far tell it more; here there are none.
+    """
+
+    kind: Literal["bag_of_words"] = "bag_of_words"
+    weight: float = Field(default=1.0, ge=0.0)
+    per: Literal["example", "token"] = "example"
+
+
 TermConfig = Annotated[
-    MmdTerm | KlToOwnMeanTerm | KlTerm | CouplingTerm, Field(discriminator="kind")
+    MmdTerm | KlToOwnMeanTerm | KlTerm | CouplingTerm | BagOfWordsTerm,
+    Field(discriminator="kind"),
 ]
 
 
@@ -168,9 +180,14 @@ class WordDropoutConfig(Config):
 
 
 class ObjectiveConfig(Config):
-    """The terms beside reconstruction, each kind at most once, and what the decoder is denied."""
+    """The terms beside reconstruction, each kind at most once, and what the decoder is denied.
+
+    ``label_smoothing``: the share of a training target that is spread evenly over all words
+    (Szegedy et al., CVPR 2016). Validation and the choice of a checkpoint know none of it.
+    """
 
     terms: tuple[TermConfig, ...] = ()
+    label_smoothing: Probability = 0.0
     word_dropout: WordDropoutConfig = WordDropoutConfig()
 
     @model_validator(mode="after")
@@ -237,7 +254,10 @@ class RunConfig(Config):
         for term in self.objective.terms:
             if term.kind in ("mmd", "kl") and self.model.prior.kind == "none":
                 raise ValueError(f"term {term.kind!r} needs a prior: model.prior.kind is 'none'")
-            if term.kind != "mmd" and self.model.posterior.kind != "gaussian":
+            if term.kind == "bag_of_words" and not self.model.latent_dim:
+                raise ValueError("term 'bag_of_words' needs a z: model.posterior.kind is 'none'")
+            needs_scale = term.kind not in ("mmd", "bag_of_words")
+            if needs_scale and self.model.posterior.kind != "gaussian":
                 raise ValueError(
                     f"term {term.kind!r} needs a scale: model.posterior.kind is "
                     f"{self.model.posterior.kind!r}, allowed is 'gaussian'"

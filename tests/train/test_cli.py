@@ -50,7 +50,7 @@ def test_help_teaches():
         assert flag in shown
     for taught in (
         "dailydialog, switchboard or jsonl",
-        "small, medium, paper",
+        "small, medium, best, paper",
         "optimisation.epochs=3",
         "dialog-service serve --model",
         "Without flags: the small preset on DailyDialog",
@@ -141,7 +141,7 @@ def test_the_default_output_is_named_by_variant_and_time(
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        (["--preset", "huge"], "--preset 'huge': allowed are small, medium, paper"),
+        (["--preset", "huge"], "--preset 'huge': allowed are small, medium, best, paper"),
         (["--corpus", "nothing"], "unknown corpus 'nothing'; there is: dailydialog, switchboard"),
         (["--data-dir", "/nowhere"], "/nowhere: no such file or folder"),
         (["--device", "abacus"], "device 'abacus': allowed are auto, cpu, cuda, cuda:N"),

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from dialog_service.errors import ConfigError
+from dialog_service.models.seq2seq import build_model
 from train.config import (
     KlToOwnMeanTerm,
     MmdTerm,
@@ -17,7 +18,7 @@ from train.config import (
 from train.overrides import overridden
 from train.presets import PAPER, PRESETS, SMALL, preset_named
 from train.run_inputs import make_inputs
-from train.variants import VARIANTS, coupled_cvae, cvae, ded, ved, wed_d, wed_s
+from train.variants import VARIANTS, coupled_cvae, cvae, ded, gru, ved, wed_d, wed_s
 
 
 def weights(config: RunConfig) -> dict[str, float]:
@@ -63,8 +64,15 @@ def test_every_variant_of_every_preset_is_valid_and_named(name: str, preset: str
     assert overridden(config, []) == config  # validated as a whole
     assert (config.variant, config.preset) == (name, preset)
     sizes = preset_named(preset)
-    expected = {sizes.wasserstein.latent_dim, 0 if name == "gru" else sizes.conditional.latent_dim}
+    expected = {
+        sizes.wasserstein.latent_dim,
+        0 if name == "gru" else sizes.conditional.latent_dim,
+        sizes.contextual.latent_dim,
+    }
     assert config.model.latent_dim in expected
+    if preset == "best":
+        parameters = build_model(config.model).parameters()
+        assert 10e6 < sum(parameter.numel() for parameter in parameters) <= 50e6
 
 
 def test_weights_of_the_w_family_are_multiplied_by_the_mean_target_length():
@@ -128,7 +136,9 @@ def test_the_paper_preset_is_the_papers_system():
 
 
 def test_an_unknown_preset_names_those_there_are():
-    with pytest.raises(ConfigError, match="--preset 'huge': allowed are small, medium, paper"):
+    with pytest.raises(
+        ConfigError, match="--preset 'huge': allowed are small, medium, best, paper"
+    ):
         preset_named("huge")
 
 
@@ -171,6 +181,12 @@ def test_a_schedule_that_would_not_end_is_refused(make_tiny):
 def test_turns_of_the_data_are_the_turns_the_model_sees():
     message = refused({"data.examples.context_turns": 3})
     assert "data.examples.context_turns is 3 and model.context_turns is 1" in message
+
+
+def test_a_bag_of_words_needs_a_z_but_no_scale():
+    assert "needs a z" in refused({"objective.terms": [{"kind": "bag_of_words"}]}, gru(SMALL))
+    point = ded(SMALL).model_dump() | {"objective": {"terms": [{"kind": "bag_of_words"}]}}
+    assert RunConfig.model_validate(point).objective.terms[0].weight == 1.0
 
 
 def test_a_term_may_occur_once():

@@ -61,6 +61,14 @@ def drop_leaked_dialogs(pairs: Sequence[Pair], leaked: frozenset[int]) -> tuple[
     return tuple(pair for pair in pairs if pair.dialog not in leaked)
 
 
+def drop_repeats(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """The pairs, each context and response once: where it occurs first."""
+    first: dict[tuple[str, ...], Pair] = {}
+    for pair in pairs:
+        first.setdefault((*map(text_key, pair.context), text_key(pair.response)), pair)
+    return tuple(first.values())
+
+
 def _pair_key(pair: Pair) -> tuple[str, str]:
     return text_key(pair.context[-1]), text_key(pair.response)
 

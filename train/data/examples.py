@@ -13,7 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from dialog_service.errors import CorpusError
 from train.data.corpora import CorpusSource, load_corpus
 from train.data.dialogs import Corpus, Skip, Split
-from train.data.duplicates import DedupRule, drop_leaked_dialogs, drop_seen, leaked_dialogs
+from train.data.duplicates import (
+    DedupRule,
+    drop_leaked_dialogs,
+    drop_repeats,
+    drop_seen,
+    leaked_dialogs,
+)
 from train.data.pairs import Pair, PairMode, make_pairs
 from train.data.published import PublishedSplit, select_published
 
@@ -32,28 +38,37 @@ __all__ = [
 
 
 class ExampleOptions(BaseModel):
-    """How pairs are made and which are left out; None is the corpus's own default."""
+    """How pairs are made and which are left out; None is the corpus's own default.
+
+    ``keep_repeats``: whether training sees a pair as often as it occurs, or once.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pair_mode: PairMode | None = None
     dedup: DedupRule | None = None
     keep_leaks: bool = False
+    keep_repeats: bool = True
     context_turns: int = Field(default=1, ge=1)
 
 
 @dataclass(frozen=True, slots=True)
 class SplitReport:
-    """Counts of one split; ``leaked_dialogs`` repeat an evaluation dialogue (training only)."""
+    """Counts of one split.
+
+    Of training alone: ``leaked_dialogs`` repeat an evaluation dialogue, ``repeats`` are pairs left
+    out because they are there already.
+    """
 
     dialogs: int
     pairs: int
     kept: int
     leaked_dialogs: int = 0
+    repeats: int = 0
 
     @property
     def dropped(self) -> int:
-        """Pairs left out: of training, those of leaked dialogues; else those seen in training."""
+        """Pairs left out: of training, leaks and repeats; else those seen in training."""
         return self.pairs - self.kept
 
 
@@ -113,7 +128,7 @@ def load_examples(source: CorpusSource, options: ExampleOptions | None = None) -
 def make_examples(corpus: Corpus, options: ExampleOptions) -> Examples:
     """Pair, then drop from evaluation what training contains, then from training what leaks.
 
-    In this order, so that the evaluation rows do not depend on ``keep_leaks``.
+    In this order, so that the evaluation rows do not depend on ``keep_leaks`` or ``keep_repeats``.
     """
     rule = options.dedup or _default_rule(corpus)
     mode = options.pair_mode or _default_pair_mode(corpus)
@@ -123,13 +138,20 @@ def make_examples(corpus: Corpus, options: ExampleOptions) -> Examples:
     )
     evaluated = () if options.keep_leaks else corpus.validation + corpus.test
     leaked = leaked_dialogs(corpus.train, evaluated)
-    train_kept = drop_leaked_dialogs(train, leaked)
+    unleaked = drop_leaked_dialogs(train, leaked)
+    train_kept = unleaked if options.keep_repeats else drop_repeats(unleaked)
     validation_kept, test_kept = drop_seen(validation, train, rule), drop_seen(test, train, rule)
     report = ExamplesReport(
         corpus=corpus.name,
         pair_mode=mode,
         dedup=rule,
-        train=SplitReport(len(corpus.train), len(train), len(train_kept), len(leaked)),
+        train=SplitReport(
+            len(corpus.train),
+            len(train),
+            len(train_kept),
+            len(leaked),
+            len(unleaked) - len(train_kept),
+        ),
         validation=SplitReport(len(corpus.validation), len(validation), len(validation_kept)),
         test=SplitReport(len(corpus.test), len(test), len(test_kept)),
         skipped=corpus.skipped,

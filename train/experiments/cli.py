@@ -17,12 +17,13 @@ from train.experiments.collection import TABLE_MD, collect, write_table
 from train.experiments.request import Place, Request, Run
 from train.experiments.row_job import is_finished
 from train.experiments.runner import Effort, Ending, automatic_jobs, run_all
-from train.experiments.tables import experiment_named
+from train.experiments.tables import EXPERIMENTS, experiment_named
 
-_HELP = """Train and score a paper's table, row by row, each beside what the paper reports.
+_HELP = """Train and score a table, row by row, each beside what its paper reports.
 
 dailydialog: DED, VED, WED-D, WED-S (Stochastic WAE, Table 2).
 switchboard: GRU, CVAE, Coupled-CVAE with four weights (Coupled-VAE, Table 8).
+ablation: our own model on dailydialog, whole, and with one part taken away at a time.
 
 The folder --output gets a run's folder for each row and seed, and table.md and table.json, written
 anew whenever a row is finished. The same command again continues where it was: what is finished
@@ -40,7 +41,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(help=_HELP)
 def experiments(
-    corpus: Annotated[str, typer.Argument(help="dailydialog or switchboard.")],
+    table: Annotated[str, typer.Argument(help=f"{', '.join(EXPERIMENTS)}.")],
     preset: Annotated[
         str, typer.Option(help="How large and how long, as for every training.")
     ] = "small",
@@ -50,7 +51,7 @@ def experiments(
         typer.Option(help="Rows, separated by commas.", show_default="all of the table"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="A folder.", show_default="runs/experiments-<corpus>")
+        Path | None, typer.Option(help="A folder.", show_default="runs/experiments-<table>")
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the corpus is.", envvar="CORPORA_DIR")
@@ -101,17 +102,17 @@ def experiments(
     console = Console(stderr=True, emoji=False)
     try:
         request = Request(
-            experiment=(experiment := experiment_named(corpus)),
+            experiment=(experiment := experiment_named(table)),
             rows=experiment.chosen(rows),
             seeds=_seeds(seeds),
             preset=preset,
             place=Place(
-                output=output or Path("runs") / f"experiments-{corpus}",
+                output=output or Path("runs") / f"experiments-{table}",
                 data_dir=data_dir,
                 device=device,
                 precision=precision,
             ),
-            pair_mode=_checked_pair_mode(pair_mode, corpus),
+            pair_mode=_checked_pair_mode(pair_mode, experiment.corpus),
             assignments=tuple(set_ or ()),
             evaluation_flags=tuple(evaluate_with or ()),
         )

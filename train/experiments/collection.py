@@ -32,12 +32,12 @@ def write_table(request: Request, finished: Sequence[Run], folder: Path) -> Tabl
 
 
 def collect(request: Request, finished: Sequence[Run], destination: Path) -> Path:
-    """Copy the table and each finished run's small files to ``destination/<corpus>``.
+    """Copy the table and each finished run's small files to ``destination/<table>``.
 
     Raises:
         ConfigError: it cannot be written.
     """
-    folder = destination / request.experiment.corpus
+    folder = destination / request.experiment.name
     write_table(request, finished, folder)
     kept = [
         (run.folder.path / name, folder / run.name / name)

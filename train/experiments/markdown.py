@@ -12,15 +12,24 @@ def markdown(table: Table, experiment: Experiment) -> str:
     """The whole page."""
     columns = {section.split: section.columns for section in experiment.sections}
     parts = [
-        f"# {table.corpus}, preset {table.preset}, pairs: {table.pair_mode}",
-        f"In italics what is reported by {table.source}. {_intervals(table)}",
+        f"# {_titled(table)}, preset {table.preset}, pairs: {table.pair_mode}",
+        f"{_reported_by(table)}{_intervals(table)}",
         *(_split_part(split, columns[split.split]) for split in table.splits),
         _trainings_part(table.trainings),
-        _listed("Each row beside the paper's", table.sentences),
+        _listed("Each row beside the paper's" if table.source else "Each row", table.sentences),
         _listed("What sets all rows apart from the paper's", table.differences),
         _listed("Not finished", table.unfinished),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _titled(table: Table) -> str:
+    """The table's name, and its corpus where that is another word."""
+    return table.name if table.name == table.corpus else f"{table.name} on {table.corpus}"
+
+
+def _reported_by(table: Table) -> str:
+    return f"In italics what is reported by {table.source}. " if table.source else ""
 
 
 def _intervals(table: Table) -> str:

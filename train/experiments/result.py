@@ -44,10 +44,11 @@ class SplitTable(_Document):
 class Table(_Document):
     """``table.json``."""
 
+    name: str
     corpus: str
     preset: str
     pair_mode: str
-    source: str
+    source: str | None
     splits: tuple[SplitTable, ...]
     trainings: tuple[Training, ...]
     sentences: tuple[str, ...]
@@ -66,6 +67,7 @@ def make_table(request: Request, finished: Sequence[Run]) -> Table:
     splits = tuple(_split_table(experiment, section, finished) for section in experiment.sections)
     names = {run.name for run in finished}
     return Table(
+        name=experiment.name,
         corpus=experiment.corpus,
         preset=request.preset,
         pair_mode=str(request.pair_mode or experiment.pair_mode),
@@ -172,7 +174,7 @@ def _reported(
 def _sentences(
     experiment: Experiment, split: SplitTable, trainings: Sequence[Training]
 ) -> list[str]:
-    """For each row: our figures and the paper's under the paper's decoding, and what differs."""
+    """For each row: our figures and the paper's under its decoding, if any, and what differs."""
     columns = experiment.sections[0].columns
     sentences = []
     for row in experiment.rows:
@@ -181,7 +183,8 @@ def _sentences(
         if lines and own:
             compared = _compared(lines, row, columns)
             epochs = ", ".join(sorted({training.epochs_told for training in own}))
-            sentences.append(f"{row.title}: {compared}; epochs: {epochs}. {row.difference}")
+            told = f"{compared}; epochs" if experiment.source else "epochs"
+            sentences.append(f"{row.title}: {told}: {epochs}. {row.difference}")
     return sentences
 
 

@@ -1,4 +1,4 @@
-"""The papers' tables as data: which rows are trained, how, and what the papers report of them.
+"""The tables as data: which rows are trained, how, and what the papers report of them.
 
 Figures reported by the papers are copied from their tables; nothing here is measured.
 """
@@ -75,11 +75,17 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """A paper's table: its rows, what it is shown as, and what sets all of it apart from ours."""
+    """A table: its rows, what it is shown as, and what sets all of it apart from a paper's.
 
+    Attributes:
+        name: what it is asked for by; names its folders.
+        source: the paper whose figures stand beside ours; None for a table of our own.
+    """
+
+    name: str
     corpus: str
     pair_mode: PairMode
-    source: str
+    source: str | None
     reported_epochs: str
     sections: tuple[Section, ...]
     rows: tuple[TableRow, ...]
@@ -99,7 +105,7 @@ class Experiment:
         unknown = sorted(asked - set(known))
         if unknown or not asked:
             raise ConfigError(
-                f"--rows {', '.join(unknown) or repr(keys)}: {self.corpus} has {', '.join(known)}"
+                f"--rows {', '.join(unknown) or repr(keys)}: {self.name} has {', '.join(known)}"
             )
         return tuple(row for row in self.rows if row.key in asked)
 
@@ -116,6 +122,7 @@ _TEXT_COLUMNS = (
 _NLL = Column(key="nll", title="NLL", decimals=1, is_health=True)
 
 DAILYDIALOG = Experiment(
+    name="dailydialog",
     corpus="dailydialog",
     pair_mode=PairMode.ADJACENT,
     source="Bahuleyan et al., Stochastic Wasserstein Autoencoder, NAACL 2019, Table 2",
@@ -220,6 +227,7 @@ def _coupled(weight: str, reported: Mapping[str, float]) -> TableRow:
 
 
 SWITCHBOARD = Experiment(
+    name="switchboard",
     corpus="switchboard",
     pair_mode=PairMode.TURNS,
     source="Wu et al., Coupled-VAE, ACL 2020, Table 8",
@@ -275,11 +283,114 @@ SWITCHBOARD = Experiment(
     ),
 )
 
-EXPERIMENTS = {experiment.corpus: experiment for experiment in (DAILYDIALOG, SWITCHBOARD)}
+
+def _without(key: str, title: str, assignments: tuple[str, ...], difference: str) -> TableRow:
+    """Our own model with one of its parts taken away."""
+    return TableRow(
+        key=f"without-{key}",
+        title=f"without {title}",
+        variant="bow_cvae",
+        program="train.bow_cvae",
+        assignments=assignments,
+        difference=difference,
+    )
+
+
+_NO_DROPOUT = ("encoder.dropout", "decoder.dropout", "decoder.output_dropout")
+
+ABLATION = Experiment(
+    name="ablation",
+    corpus="dailydialog",
+    pair_mode=PairMode.ADJACENT,
+    source=None,
+    reported_epochs="",
+    sections=(
+        Section(
+            split="published",
+            title="the published list's test pairs",
+            columns=(
+                *_TEXT_COLUMNS,
+                _NLL,
+                Column(key="kl", title="KL", decimals=1, is_health=True),
+                Column(key="mi", title="MI", decimals=2, is_health=True),
+                Column(key="active_units", title="AU", decimals=0, is_health=True),
+            ),
+            is_reported=False,
+        ),
+    ),
+    rows=(
+        TableRow(
+            key="bow_cvae",
+            title="bow_cvae, all of it",
+            variant="bow_cvae",
+            program="train.bow_cvae",
+            difference="What the other rows lack one part of.",
+        ),
+        _without(
+            "bag_of_words",
+            "the bag-of-words loss",
+            ("objective.terms.bag_of_words.weight=0",),
+            "Nothing but the decoder asks anything of z.",
+        ),
+        _without(
+            "post",
+            "the post in the decoder",
+            ("model.bridge.kind=every_step",),
+            "The decoder knows the context through z alone.",
+        ),
+        _without(
+            "turns",
+            "earlier turns",
+            ("model.context_turns=1", "data.examples.context_turns=1"),
+            "The context is the post alone.",
+        ),
+        _without(
+            "conditional_prior",
+            "the conditional prior",
+            ('model.prior={"kind":"standard_normal"}',),
+            "z comes from N(0, I), whatever the context.",
+        ),
+        _without(
+            "label_smoothing",
+            "label smoothing",
+            ("objective.label_smoothing=0",),
+            "Targets are one-hot.",
+        ),
+        _without(
+            "deduplication",
+            "dropping repeated training pairs",
+            ("data.examples.keep_repeats=true",),
+            "Every pair is seen as often as it occurs.",
+        ),
+        _without(
+            "tied_output",
+            "tied embeddings",
+            ("model.decoder.tied_output=false",),
+            "The vocabulary layer has weights of its own.",
+        ),
+        _without(
+            "dropout",
+            "dropout",
+            tuple(f"model.{path}=0" for path in _NO_DROPOUT),
+            "Nothing is dropped.",
+        ),
+        TableRow(
+            key="cvae",
+            title="CVAE as published",
+            variant="cvae",
+            program="train.cvae",
+            difference="The paper's composition, for comparison.",
+        ),
+    ),
+    reported_test_set={},
+    differences=(),
+)
+
+EXPERIMENTS = {experiment.name: experiment for experiment in (DAILYDIALOG, SWITCHBOARD, ABLATION)}
 
 
 def experiment_named(name: str) -> Experiment:
-    """The experiment on a corpus.
+    """The experiment of a name.
 
     Raises:
         ConfigError: there is none; names those there are.

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from dialog_service.models.distributions import DiagonalGaussian, divergence_from_unit_scale
-from dialog_service.models.seq2seq import Batch, LatentSeq2Seq, ModelOutput
+from dialog_service.models.seq2seq import PAD_ID, Batch, LatentSeq2Seq, ModelOutput
 from train.config import (
+    BagOfWordsTerm,
     CouplingTerm,
     KlTerm,
     KlToOwnMeanTerm,
@@ -144,6 +145,35 @@ class Coupling(Term):
                 return squared_euclidean(mapped, companion_mapped)
 
 
+class BagOfWords(Term):
+    """-log p of every word of the response under one distribution over words, given z and context.
+
+    Zhao, Zhao, Eskenazi: Learning Discourse-level Diversity for Neural Dialog Models using
+    Conditional Variational Autoencoders, ACL 2017, section 3.3. The end of the sequence counts as
+    a word, as in their code.
+    """
+
+    judges_model = False
+
+    def __init__(self, config: BagOfWordsTerm, model: LatentSeq2Seq) -> None:
+        """Build a perceptron Z + C -> E -> V of the model's sizes."""
+        super().__init__()
+        sizes = model.config
+        self.hidden = nn.Linear(sizes.latent_dim + model.encoder.output_size, sizes.embedding_dim)
+        self.output = nn.Linear(sizes.embedding_dim, sizes.vocab_size)
+
+    def forward(
+        self, model: LatentSeq2Seq, batch: Batch, output: ModelOutput, step: Step
+    ) -> Tensor:
+        """() nats per example."""
+        context = output.inference.context
+        told = torch.cat([output.z.to(context.dtype), context], dim=1)  # (B, Z + C)
+        scores = self.output(self.hidden(told).tanh()).float()  # (B, V)
+        nats = -scores.log_softmax(1).gather(1, batch.targets)  # (B, T)
+        summed: Tensor = nats.where(batch.targets != PAD_ID, 0.0).sum()
+        return summed / len(nats)
+
+
 def build_term(config: TermConfig, model: LatentSeq2Seq) -> Term:
     """The term of a config: the one place that reads ``term.kind``."""
     match config.kind:
@@ -155,12 +185,15 @@ def build_term(config: TermConfig, model: LatentSeq2Seq) -> Term:
             return Kl(config)
         case "coupling":
             return Coupling(config, model)
+        case "bag_of_words":
+            return BagOfWords(config, model)
 
 
 class Losses(NamedTuple):
     """() tensors in nats per example: what is minimised, and every part of it unweighted.
 
-    ``judgement`` is the total less the terms that train parts which are not served.
+    ``judgement`` is the total less the terms that train parts which are not served. In training
+    ``reconstruction`` is against smoothed targets where the objective smooths them.
     """
 
     total: Tensor
@@ -182,6 +215,7 @@ class Objective(nn.Module):
         for term in config.terms:
             if term.per != "example":
                 raise ValueError(f"term {term.kind!r}: the weight is not in nats per example")
+        self._label_smoothing = config.label_smoothing
         self._weights: dict[str, float] = {term.kind: term.weight for term in config.terms}
         self.terms = nn.ModuleDict({term.kind: build_term(term, model) for term in config.terms})
         self.schedules = nn.ModuleDict(
@@ -192,7 +226,8 @@ class Objective(nn.Module):
         self, model: LatentSeq2Seq, batch: Batch, output: ModelOutput, step: Step
     ) -> Losses:
         """The loss of one batch and its parts."""
-        rec = reconstruction(model.decoder, batch, output.features)
+        smoothing = self._label_smoothing if self.training else 0.0
+        rec = reconstruction(model.decoder, batch, output.features, label_smoothing=smoothing)
         values = {kind: term(model, batch, output, step) for kind, term in self.terms.items()}
         weighted = {kind: self._weighted(kind, value, step) for kind, value in values.items()}
         judging = [value for kind, value in weighted.items() if self.terms[kind].judges_model]

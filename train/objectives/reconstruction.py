@@ -10,7 +10,9 @@ from dialog_service.models.seq2seq import PAD_ID, Batch
 BLOCK_ROWS = 1024
 
 
-def reconstruction(decoder: Decoder, batch: Batch, features: Tensor) -> Tensor:
+def reconstruction(
+    decoder: Decoder, batch: Batch, features: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
     """-log p(response | z): summed over the response's tokens, mean over the batch.
 
     Stochastic WAE (2019), Equation 1, which sums over examples instead. End-of-sequence counts,
@@ -20,19 +22,29 @@ def reconstruction(decoder: Decoder, batch: Batch, features: Tensor) -> Tensor:
         decoder: whose vocabulary layer scores the features.
         batch: B examples.
         features: (B, T, O) of the responses under teacher forcing.
+        label_smoothing: share of each target that is spread evenly over the V words.
 
     Returns:
         () nats per example.
     """
     real = batch.targets != PAD_ID  # (B, T)
     summed = blocked_cross_entropy(
-        features[real], decoder.output.weight, decoder.output.bias, batch.targets[real]
+        features[real],
+        decoder.output.weight,
+        decoder.output.bias,
+        batch.targets[real],
+        label_smoothing=label_smoothing,
     )
     return summed / len(batch.targets)
 
 
 def blocked_cross_entropy(
-    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Summed cross-entropy of a linear layer over V words, a block of rows at a time.
 
@@ -44,6 +56,7 @@ def blocked_cross_entropy(
         weight: (V, O).
         bias: (V,).
         targets: (N,) ids.
+        label_smoothing: share of each target that is spread evenly over the V words.
 
     Returns:
         () nats, summed over the rows.
@@ -52,13 +65,16 @@ def blocked_cross_entropy(
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
     if torch.is_grad_enabled():
         summed: Tensor = _BlockedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            features, weight, bias, targets, dtype
+            features, weight, bias, targets, dtype, label_smoothing
         )
         return summed
     features, weight = features.to(dtype), weight.to(dtype)
     blocks = zip(features.split(BLOCK_ROWS), targets.split(BLOCK_ROWS), strict=True)
     scores = ((_scores(block, weight, bias), ids) for block, ids in blocks)
-    nats = [functional.cross_entropy(score, ids, reduction="sum") for score, ids in scores]
+    nats = [
+        functional.cross_entropy(score, ids, reduction="sum", label_smoothing=label_smoothing)
+        for score, ids in scores
+    ]
     return torch.stack(nats).sum()
 
 
@@ -69,7 +85,10 @@ def _scores(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _BlockedCrossEntropy(torch.autograd.Function):
-    """Loss and gradient together: grad of the scores is softmax - one-hot, each half on its own."""
+    """Loss and gradient together: grad of the scores is softmax - target, each half on its own.
+
+    A target is (1 - s) of its one-hot and s / V of every word, s the label smoothing.
+    """
 
     @staticmethod
     def forward(
@@ -79,36 +98,44 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         bias: Tensor,
         targets: Tensor,
         dtype: torch.dtype,
+        smoothing: float,
     ) -> Tensor:
         weight_, features_ = weight.to(dtype), features.to(dtype)
         summed = torch.zeros((), device=features.device)
         features_grad = torch.empty_like(features_)
         weight_grad = torch.zeros_like(weight)
         bias_grad = torch.zeros_like(bias)
+        sharp, spread = 1 - smoothing, smoothing / len(bias)
         for start in range(0, len(features), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             scores = _scores(features_[rows], weight_, bias)
             top = scores.amax(dim=1, keepdim=True)
             of_target = scores.gather(1, targets[rows, None])
+            of_all = scores.sum(dim=1, keepdim=True) if spread else 0.0
             powers = scores.sub_(top).exp_()  # (N, V), not yet divided by their sums
             total = powers.sum(dim=1, keepdim=True)
-            summed += (total.log() + top - of_target).sum()
+            summed += (total.log() + top - sharp * of_target - spread * of_all).sum()
             # Rows are divided where they are narrow: among the features, not the words.
             share = total.reciprocal()
             bias_grad += (share.T @ powers)[0]
             narrow = powers.to(dtype)
             features_grad[rows] = (narrow @ weight_) * share
             weight_grad += narrow.T @ (features_[rows] * share).to(dtype)
-        # The one-hot half of the scores' gradient, a row each.
-        features_grad -= weight_[targets]
-        weight_grad.index_add_(0, targets, features_.to(weight.dtype), alpha=-1)
-        bias_grad.index_add_(0, targets, torch.ones_like(targets, dtype=bias.dtype), alpha=-1)
+        # The targets' half of the scores' gradient: one word a row, and all words alike.
+        given = features_.to(weight.dtype)
+        features_grad -= sharp * weight_[targets]
+        weight_grad.index_add_(0, targets, given, alpha=-sharp)
+        bias_grad.index_add_(0, targets, torch.ones_like(targets, dtype=bias.dtype), alpha=-sharp)
+        if spread:
+            features_grad -= spread * weight_.sum(dim=0)
+            weight_grad -= spread * given.sum(dim=0)
+            bias_grad -= spread * len(targets)
         ctx.save_for_backward(features_grad.to(features.dtype), weight_grad, bias_grad)
         return summed
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         features_grad, weight_grad, bias_grad = ctx.saved_tensors  # type: ignore[attr-defined]
-        return features_grad * grad, weight_grad * grad, bias_grad * grad, None, None
+        return features_grad * grad, weight_grad * grad, bias_grad * grad, None, None, None

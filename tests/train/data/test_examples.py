@@ -141,6 +141,26 @@ def test_keeping_leaks_changes_training_alone() -> None:
     assert with_leaks.fingerprint != without.fingerprint
 
 
+def test_a_training_pair_may_be_seen_once() -> None:
+    repeated = corpus()
+    twice = (*repeated.train, dialog("hi", "hello", "bye bye"), dialog("So?", "hello", "bye"))
+    repeated = Corpus(
+        name=repeated.name, train=twice, validation=repeated.validation, test=repeated.test
+    )
+    often, once = (
+        make_examples(repeated, ExampleOptions(keep_repeats=keep)) for keep in (True, False)
+    )
+    assert [(p.context, p.response) for p in once.train] == [
+        (("Hi!",), "Hello."),
+        (("Hello.",), "Bye."),
+        (("hello",), "bye bye"),
+        (("So?",), "hello"),
+    ]
+    assert once.test == often.test
+    assert once.report.train.repeats == len(often.train) - len(once.train) == 2
+    assert often.report.train.repeats == 0
+
+
 def test_longer_contexts_keep_the_same_rows() -> None:
     one, many = (make_examples(corpus(), ExampleOptions(context_turns=n)) for n in (1, 5))
     assert [p.response for p in many.test] == [p.response for p in one.test]

@@ -5,7 +5,11 @@ import pytest
 from dialog_service.errors import ConfigError
 from train.experiments.tables import EXPERIMENTS, Experiment, experiment_named
 from train.metrics.scoring import METRICS
+from train.overrides import differences, overridden
+from train.presets import SMALL
+from train.variants import VARIANTS
 
+GAUSSIAN_SCALE = ("initial_scale", "min_log_scale", "max_log_scale")
 each_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 
 
@@ -14,14 +18,34 @@ def test_everything_reported_has_a_column(experiment: Experiment):
     columns = {column.key for column in experiment.sections[0].columns}
     reported = [row.reported for row in experiment.rows]
     assert all(figures.keys() <= columns for figures in (*reported, experiment.reported_test_set))
-    assert all(reported)
+    assert all(map(bool, reported)) == bool(experiment.source)
 
 
 @each_experiment
 def test_rows_are_told_apart(experiment: Experiment):
     assert len({row.key for row in experiment.rows}) == len(experiment.rows)
-    assert len({(row.program, row.flags) for row in experiment.rows}) == len(experiment.rows)
+    asked = {(row.program, row.flags, row.assignments) for row in experiment.rows}
+    assert len(asked) == len(experiment.rows)
     assert all(row.difference.endswith(".") for row in experiment.rows)
+
+
+def test_each_ablation_takes_away_what_its_whole_has():
+    whole, *others = [
+        overridden(VARIANTS[row.variant](SMALL), list(row.assignments))
+        for row in experiment_named("ablation").rows
+        if row.variant == "bow_cvae"
+    ]
+    changed = [{line.split()[0] for line in differences(whole, other)} for other in others]
+    assert changed == [
+        {"objective.terms.bag_of_words.weight"},
+        {"model.bridge.kind"},
+        {"data.examples.context_turns", "model.context_turns"},
+        {f"model.prior.{name}" for name in ("kind", *GAUSSIAN_SCALE)},
+        {"objective.label_smoothing"},
+        {"data.examples.keep_repeats"},
+        {"model.decoder.tied_output"},
+        {"model.encoder.dropout", "model.decoder.dropout", "model.decoder.output_dropout"},
+    ]
 
 
 def test_a_papers_best_figures_are_copied_right():
@@ -54,5 +78,7 @@ def test_a_row_that_is_not_there_names_those_that_are(keys: str):
 
 
 def test_an_unknown_table_names_those_there_are():
-    with pytest.raises(ConfigError, match="no table of 'snli': there is dailydialog, switchboard"):
+    with pytest.raises(
+        ConfigError, match="no table of 'snli': there is dailydialog, switchboard, ab"
+    ):
         experiment_named("snli")

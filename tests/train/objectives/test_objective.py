@@ -7,9 +7,16 @@ from variants_under_test import tiny_batch, tiny_config
 
 from dialog_service.models.distributions import DiagonalGaussian
 from dialog_service.models.seq2seq import Batch, LatentSeq2Seq, ModelOutput, build_model
-from train.config import KlToOwnMeanTerm, MmdTerm, ObjectiveConfig, RampSchedule, TermConfig
+from train.config import (
+    BagOfWordsTerm,
+    KlToOwnMeanTerm,
+    MmdTerm,
+    ObjectiveConfig,
+    RampSchedule,
+    TermConfig,
+)
 from train.objectives.mmd import inverse_multiquadratic, mmd
-from train.objectives.objective import Losses, Mmd, Objective, Step, TrainingPass
+from train.objectives.objective import BagOfWords, Losses, Mmd, Objective, Step, TrainingPass
 from train.objectives.reconstruction import reconstruction
 
 MMD = MmdTerm(weight=3.0, per="example", base_per_dimension=4.0)
@@ -117,3 +124,27 @@ def test_a_training_pass_gives_the_loss_and_what_it_was_made_of(model: LatentSeq
     measured, output = training_pass.measured(tiny_batch(), Step(progress=1.0))
     torch.testing.assert_close(alone.total, measured.total)
     assert output.features.shape[:2] == tiny_batch().targets.shape
+
+
+def test_a_bag_of_words_is_every_word_under_one_distribution() -> None:
+    torch.manual_seed(0)
+    model, batch = build_model(tiny_config("bow_cvae").model).eval(), tiny_batch()
+    output = model(batch)
+    term = BagOfWords(BagOfWordsTerm(), model)
+    found = term(model, batch, output, Step(progress=0.0))
+    summed = 0.0
+    for row, length in enumerate(batch.target_lengths.tolist()):
+        told = torch.cat([output.z[row], output.inference.context[row]])
+        scores = term.output(torch.tanh(term.hidden(told)))
+        summed -= sum(scores.log_softmax(0)[word].item() for word in batch.targets[row, :length])
+    assert found.item() == pytest.approx(summed / 5, rel=1e-5)
+
+
+def test_targets_are_smoothed_in_training_alone(model: LatentSeq2Seq, output: ModelOutput) -> None:
+    objective = Objective(ObjectiveConfig(label_smoothing=0.2), model)
+    step, batch = Step(progress=0.5), tiny_batch()
+    plain = reconstruction(model.decoder, batch, output.features)
+    smoothed = reconstruction(model.decoder, batch, output.features, label_smoothing=0.2)
+    assert objective(model, batch, output, step).reconstruction == smoothed
+    assert objective.eval()(model, batch, output, step).reconstruction == plain
+    assert smoothed != plain

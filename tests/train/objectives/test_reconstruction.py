@@ -13,6 +13,8 @@ from train.objectives.reconstruction import blocked_cross_entropy, reconstructio
 ROWS = {"none": 0, "one": 1, "one block": 1024, "a row more": 1025, "three blocks": 2500}
 each_count = pytest.mark.parametrize("rows", ROWS.values(), ids=list(ROWS))
 
+each_smoothing = pytest.mark.parametrize("smoothing", [0.0, 0.1])
+
 
 def layer(rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Features (N, O), weight (V, O), bias (V,), targets (N,)."""
@@ -24,25 +26,34 @@ def layer(rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return features, weight, bias, torch.randint(31, (rows,), generator=generator)
 
 
-def by_the_library(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+def by_the_library(
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, label_smoothing: float = 0.0
+) -> Tensor:
     scores = functional.linear(features, weight, bias)
-    return functional.cross_entropy(scores, targets, reduction="sum")
+    return functional.cross_entropy(
+        scores, targets, reduction="sum", label_smoothing=label_smoothing
+    )
 
 
 @each_count
-def test_the_value_is_the_library_s_with_and_without_a_gradient(rows: int) -> None:
+@each_smoothing
+def test_the_value_is_the_library_s_with_and_without_a_gradient(
+    rows: int, smoothing: float
+) -> None:
     parts = layer(rows)
-    wanted = by_the_library(*parts)
-    torch.testing.assert_close(blocked_cross_entropy(*parts), wanted)
+    wanted = by_the_library(*parts, smoothing)
+    torch.testing.assert_close(blocked_cross_entropy(*parts, label_smoothing=smoothing), wanted)
     with torch.no_grad():
-        torch.testing.assert_close(blocked_cross_entropy(*parts), wanted)
+        torch.testing.assert_close(blocked_cross_entropy(*parts, label_smoothing=smoothing), wanted)
 
 
 @each_count
-def test_every_gradient_is_the_library_s(rows: int) -> None:
+@each_smoothing
+def test_every_gradient_is_the_library_s(rows: int, smoothing: float) -> None:
     *learnt, targets = layer(rows)
-    found = torch.autograd.grad(3 * blocked_cross_entropy(*learnt, targets), learnt)
-    wanted = torch.autograd.grad(3 * by_the_library(*learnt, targets), learnt)
+    ours = blocked_cross_entropy(*learnt, targets, label_smoothing=smoothing)
+    found = torch.autograd.grad(3 * ours, learnt)
+    wanted = torch.autograd.grad(3 * by_the_library(*learnt, targets, smoothing), learnt)
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 

@@ -6,7 +6,7 @@ of an operator that have different labels.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import promql_parser as promql
@@ -41,17 +41,11 @@ class Exported:
         except WrongQuery as error:
             raise WrongQuery(f"{query}: {error}") from None
 
-    def with_recorded(self, rules: Iterable[tuple[str, str]]) -> "Exported":
-        """These series and those that recording rules (name, query) make, in their order."""
-        known = self
-        for name, query in rules:
-            labels = {
-                label: values
-                for label, values in (known.check(query) or {}).items()
-                if label not in self.target_labels
-            }
-            known = Exported({**known.series, name: labels}, self.target_labels)
-        return known
+    def recording(self, name: str, query: str) -> "Exported":
+        """These series and the one that a recording rule makes; raises WrongQuery."""
+        found = self.check(query) or {}
+        labels = {k: values for k, values in found.items() if k not in self.target_labels}
+        return Exported({**self.series, name: labels}, self.target_labels)
 
     def _of(self, node: promql.Expr) -> Labels | None:
         match node:

@@ -19,6 +19,7 @@ from documents import ROOT
 from images import DOCKERFILE, Stage, ancestry, command, environment, stages, user
 
 from dialog_service.serving.settings import load_settings
+from train.metrics.relevance.cache import cache_folder
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 IGNORED = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
@@ -122,6 +123,16 @@ def test_what_the_images_run_is_there():
     for arguments in (["serve", "--help"], ["health", "--help"]):
         program = Path(sys.executable).with_name("dialog-service")
         subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)
+
+
+def test_an_evaluation_writes_below_the_one_folder_that_it_may_write_to(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    for name, value in environment("evaluation").items():
+        if name != "PATH":
+            monkeypatch.setenv(name, value)
+    assert cache_folder().is_relative_to("/tmp")
+    assert Path(environment("evaluation")["MPLCONFIGDIR"]).is_relative_to("/tmp")
 
 
 def test_the_commands_in_its_comment_name_targets_there_are():

@@ -234,6 +234,8 @@ def test_the_jobs_arguments_are_the_evaluations():
     mounts = {each["mountPath"] for each in container(job)["volumeMounts"]}
     assert str(flags["data_dir"]) in mounts
     assert str(flags["output"].parent) in mounts
+    (cache,) = [e["value"] for e in container(job)["env"] if e["name"] == "XDG_CACHE_HOME"]
+    assert cache.startswith(f"{flags['output'].parent}/")
     package = "dialog_service/checkpoints/default"
     assert str(flags["checkpoint"]).endswith(package)
     assert (ROOT / package).is_dir()

@@ -21,7 +21,6 @@ from train.data.duplicates import (
     leaked_dialogs,
 )
 from train.data.pairs import Pair, PairMode, make_pairs
-from train.data.published import PublishedSplit, select_published
 
 __all__ = [
     "DedupRule",
@@ -32,7 +31,6 @@ __all__ = [
     "PairMode",
     "SplitReport",
     "load_examples",
-    "load_published_split",
     "make_examples",
 ]
 
@@ -157,22 +155,6 @@ def make_examples(corpus: Corpus, options: ExampleOptions) -> Examples:
         skipped=corpus.skipped,
     )
     return Examples(train=train_kept, validation=validation_kept, test=test_kept, report=report)
-
-
-def load_published_split(
-    source: CorpusSource, options: ExampleOptions | None = None
-) -> PublishedSplit:
-    """The test pairs of a corpus that the published rows select; both lie under one folder.
-
-    Raises:
-        CorpusError: either cannot be read.
-    """
-    chosen = options or ExampleOptions()
-    corpus = load_corpus(source)
-    published = load_corpus(CorpusSource(corpus="published", data_dir=source.data_dir))
-    mode = chosen.pair_mode or _default_pair_mode(corpus)
-    pairs = make_pairs(corpus.test, mode, context_turns=chosen.context_turns)
-    return select_published(pairs, published.test)
 
 
 def _default_pair_mode(corpus: Corpus) -> PairMode:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from dialog_service.errors import CorpusError
-from train.data.corpora import Corpus, CorpusSource, Dialog, Turn
+from train.data.corpora import Corpus, CorpusSource, Dialog, Turn, load_corpus
 from train.data.dialogs import alternate_speakers
 from train.data.duplicates import DedupRule, drop_seen, leaked_dialogs, text_key
 from train.data.examples import (
@@ -14,11 +14,10 @@ from train.data.examples import (
     Pair,
     PairMode,
     load_examples,
-    load_published_split,
     make_examples,
 )
 from train.data.pairs import make_pairs
-from train.data.published import select_published
+from train.data.published import PublishedSplit, select_published
 
 
 def dialog(*texts: str) -> Dialog:
@@ -224,8 +223,16 @@ def test_published_rows_select_by_letters() -> None:
     assert (split.rows, split.unmatched, split.ambiguous) == (5, 1, 1)
 
 
+def published_split(data_dir: Path) -> PublishedSplit:
+    ours, listed = (
+        load_corpus(CorpusSource(corpus=name, data_dir=data_dir))
+        for name in ("dailydialog", "published")
+    )
+    return select_published(make_pairs(ours.test, PairMode.ADJACENT), listed.test)
+
+
 def test_the_toy_published_rows_are_ours(toy: Path) -> None:
-    split = load_published_split(CorpusSource(corpus="dailydialog", data_dir=toy))
+    split = published_split(toy)
     assert len(split.pairs) == split.rows - split.unmatched
     assert split.pairs
     assert split.unmatched < split.rows / 10
@@ -241,7 +248,7 @@ def test_dailydialog_figures(real_corpora: Path) -> None:
     assert [split.pairs for split in report.splits.values()] == [76_052, 7_069, 6_740]
     assert (report.validation.kept, report.test.kept) == (4_279, 3_924)
     assert report.train.leaked_dialogs == 310  # 269 different ones
-    published = load_published_split(source)
+    published = published_split(real_corpora)
     assert (len(published.pairs), published.unmatched, published.ambiguous) == (4_046, 49, 1)
 
 

@@ -1,6 +1,7 @@
 """``dialog-service serve | ask | health | models``."""
 
 import asyncio
+import enum
 import inspect
 import sys
 import time
@@ -35,6 +36,13 @@ _METAVARS: dict[object, str | None] = {
 }
 
 
+class _Selection(enum.StrEnum):
+    """Strategies by the names that people type."""
+
+    NONE = "none"
+    MMR = "mmr"
+
+
 def main() -> None:
     """Entry point: an error that the user can mend is one line and exit code 2."""
     try:
@@ -56,13 +64,26 @@ def ask(
     seed: Annotated[
         int | None, typer.Option(help="Get the same replies each time; no cache.")
     ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="End replies before this text; up to four times.")
+    ] = None,
+    selection: Annotated[
+        _Selection, typer.Option(help="none: as drawn; mmr: likely ones that differ.")
+    ] = _Selection.NONE,
     model: Annotated[str, typer.Option(help="models/NAME or models/NAME/versions/VERSION.")] = "",
     target: _Target = DEFAULT_TARGET,
 ) -> None:
     """Say something to a running service and see its replies."""
+    request = pb.GenerateRepliesRequest(
+        model=model,
+        turns=[pb.Turn(text=text)],
+        reply_count=replies,
+        sampling=pb.Sampling(seed=seed, stop=stop),
+        selection=pb.Selection(strategy=f"SELECTION_STRATEGY_{selection.name}"),
+    )
     with DialogClient(target) as client:
         started = time.perf_counter()
-        response = client.ask(text, reply_count=replies, seed=seed, model=model)
+        response = client.generate_replies(request)
         milliseconds = 1000 * (time.perf_counter() - started)
     for number, reply in enumerate(response.replies, 1):
         _out.print(Text.assemble((f"{number:<2}  ", "dim"), reply.text))

@@ -41,6 +41,20 @@ async def test_ask_prints_numbered_replies_cache_status_and_diversity():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+async def test_ask_ends_replies_at_stops_and_selects():
+    seeded = ("ask", "how are you?", "--seed", "7")
+    done = await asked(*seeded, "--stop", "you", "--stop", "zz")
+    assert done.stdout.splitlines()[0].split() == ["1", "how", "are"]
+    async with running() as service:
+        words = (*seeded, "--selection", "mmr", "--target", service.addresses.grpc)
+        done = await asyncio.to_thread(run, *words)
+        [[request]] = service.model.batches
+    assert len(done.stdout.splitlines()) == 6
+    assert request.reply_count == 32  # to choose from
+    wrong = await asked("ask", "hi", "--stop", "")
+    assert "sampling.stop[0]" in wrong.stderr
+
+
 async def test_ask_names_what_is_wrong_in_one_line():
     done = await asked("ask", "", "-n", "99")
     assert done.returncode == 1

@@ -49,9 +49,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Replies: first those drawn from a pool, then those generated for the request.
+    """Candidates: first those drawn from a pool, then those generated for the request.
 
-    ``seed`` where it gives exactly these replies again; ``generated`` None where none was.
+    ``seed`` where it gives exactly these again; ``generated`` None where none was.
     """
 
     drawn: tuple[Candidate, ...] = ()
@@ -62,16 +62,17 @@ class Answer:
     generated: Generated | None = None
 
     @property
-    def replies(self) -> tuple[Candidate, ...]:
+    def candidates(self) -> tuple[Candidate, ...]:
         """All of them."""
         return self.drawn + self.fresh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """An answer and the figures that go with it."""
+    """An answer, the replies selected from it, and the figures that go with them."""
 
     answer: Answer
+    replies: tuple[Candidate, ...]
     model: LoadedModel
     context_truncated: bool
     distinct_1: float

@@ -33,6 +33,7 @@ from dialog_service.serving.registry import (
 from dialog_service.serving.responder import Responder
 from dialog_service.serving.servicer import DialogServicer
 from dialog_service.serving.settings import Settings
+from dialog_service.serving.validation import ServerLimits
 from dialog_service.v1 import dialog_pb2_grpc
 
 _FIGURES_SECONDS = 1.0  # between two updates of the diversity gauges
@@ -156,7 +157,7 @@ class Server:
             ),
         )
         servicer = DialogServicer(
-            Responder(self._registry, pooled, live, self.metrics, max_replies=settings.max_replies),
+            Responder(self._registry, pooled, live, self.metrics, _server_limits(settings)),
             self._registry,
             live,
             default_deadline_seconds=settings.default_deadline_seconds,
@@ -260,6 +261,14 @@ async def _cancelled(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def _server_limits(settings: Settings) -> ServerLimits:
+    """What a request may ask for; one that no queue could take would be refused for ever."""
+    return ServerLimits(
+        max_replies=settings.max_replies,
+        max_candidates=min(settings.max_candidates, settings.queue_capacity_sequences),
+    )
 
 
 def _bound(server: grpc.aio.Server, address: str) -> int:

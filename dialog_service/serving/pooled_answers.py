@@ -51,7 +51,11 @@ class PooledAnswers:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def answer(self, ask: Ask) -> Answer:
-        """Replies from the pool as far as it has them, the others generated."""
+        """Candidates from the pool as far as it has them, the others generated.
+
+        All that a request draws to select from count as served: what is selected often would else
+        stay for ever, and what never is would too.
+        """
         key = ask.pool_key
         self._asking[key] += 1
         try:
@@ -91,11 +95,11 @@ class PooledAnswers:
         if self._fills.is_running(key):
             return await self._fill(ask, draw, seed)
         others = self._asking[key] - 1
-        wanted = min(draw.missing + others * ask.query.reply_count, self._capacity)
+        wanted = min(draw.missing + others * ask.query.candidate_count, self._capacity)
         return await self._fills.run(key, partial(self._fill, ask, draw, seed, wanted))
 
     async def _draw(self, ask: Ask, key: PoolKey) -> Draw:
-        draw = await self._pools.draw(key, ask.query.reply_count)
+        draw = await self._pools.draw(key, ask.query.candidate_count)
         may_grow = key not in self._growing and len(self._growing) < _MAX_GROWING
         if draw.wanted_growth and may_grow:
             growth = self._grow(ask, key, draw.wanted_growth)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dialog_service.diversity import distinct_ratio, metric_tokens
 from dialog_service.errors import DeadlinePassed
 from dialog_service.generation import Candidate
+from dialog_service.selection import select
 from dialog_service.serving.answers import Answer, Ask, Response, fresh_seed
 from dialog_service.serving.live_diversity import LiveDiversity, Source
 from dialog_service.serving.metrics import Metrics
@@ -20,6 +21,7 @@ from dialog_service.serving.validation import (
     ReplyQuery,
     ReplyRequest,
     RequestLimits,
+    ServerLimits,
     validated,
 )
 
@@ -33,15 +35,14 @@ class Responder:
         pooled: PooledAnswers | None,
         live: LiveDiversity,
         metrics: Metrics,
-        *,
-        max_replies: int,
+        limits: ServerLimits,
     ) -> None:
         """What it needs is started and closed by others."""
         self._registry = registry
         self._pooled = pooled
         self._live = live
         self._metrics = metrics
-        self._max_replies = max_replies
+        self._limits = limits
 
     async def respond(self, request: ReplyRequest, *, deadline: float) -> Response:
         """Replies to one request.
@@ -59,9 +60,13 @@ class Responder:
                 answer = await self._answer(ask)
         except TimeoutError as error:
             raise DeadlinePassed("the deadline passed") from error
-        drawn, fresh = _tokens(answer.drawn), _tokens(answer.fresh)
+        replies = select(answer.candidates, ask.query.reply_count, ask.query.selection)
+        pooled = frozenset(answer.drawn)
+        drawn = _tokens([reply for reply in replies if reply in pooled])
+        fresh = _tokens([reply for reply in replies if reply not in pooled])
         response = Response(
             answer=answer,
+            replies=replies,
             model=ask.model.loaded,
             context_truncated=_is_truncated(ask.model.loaded, ask.query, answer),
             distinct_1=distinct_ratio(drawn + fresh, 1),
@@ -73,9 +78,8 @@ class Responder:
         return response
 
     def _count(self, response: Response) -> None:
-        replies = response.answer.replies
-        self._metrics.replies.inc(len(replies))
-        for reply in replies:
+        self._metrics.replies.inc(len(response.replies))
+        for reply in response.replies:
             self._metrics.reply_tokens.observe(reply.token_count)
         ratio = self._metrics.request_distinct_ratio
         ratio.labels(response.model.version_name, "1").observe(response.distinct_1)
@@ -86,7 +90,7 @@ class Responder:
         model = self._registry.resolve(request.model)
         generator = model.loaded.generator
         limits = RequestLimits(
-            max_replies=self._max_replies,
+            server=self._limits,
             vocab_size=generator.limits.vocab_size,
             context_turns=generator.limits.context_turns,
         )
@@ -108,7 +112,7 @@ class Responder:
 async def _generated(ask: Ask, status: CacheStatus) -> Answer:
     """Replies all of which are generated for this request alone, so that its seed gives them."""
     seed = fresh_seed() if ask.query.seed is None else ask.query.seed
-    request = ask.generation(ask.query.reply_count, seed=seed)
+    request = ask.generation(ask.query.candidate_count, seed=seed)
     generated = await ask.model.batcher.submit(request, deadline=ask.deadline)
     return Answer(fresh=generated.result.candidates, cache=status, seed=seed, generated=generated)
 

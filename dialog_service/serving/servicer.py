@@ -207,14 +207,14 @@ def _asked_selection(selection: pb.Selection) -> AskedSelection:
 def _response(response: Response) -> pb.GenerateRepliesResponse:
     answer = response.answer
     return pb.GenerateRepliesResponse(
-        replies=[_reply(candidate) for candidate in answer.replies],
+        replies=[_reply(candidate) for candidate in response.replies],
         model_version=response.model.version_name,
         seed=answer.seed,
         cache=pb.CacheInfo(status=_CACHE_STATUSES[answer.cache], pool_size=answer.pool_size),
         diversity=pb.ReplyDiversity(
             distinct_1=response.distinct_1,
             distinct_2=response.distinct_2,
-            unique_replies=len(answer.replies),
+            unique_replies=len(response.replies),
         ),
         timing=_timing(answer.generated),
         context_truncated=response.context_truncated,

@@ -22,7 +22,6 @@ PREFIX = "DIALOG_"
 MAX_REPLIES = 32  # of one request, by the API
 NOT_OFFERED = frozenset(
     {
-        "MAX_CANDIDATES",
         "MAX_INPUT_TOKENS",
         "BLOCKED_PHRASES_FILE",
         "TLS_CERT",
@@ -94,6 +93,12 @@ class Settings(BaseSettings):
     max_replies: int = Field(
         default=MAX_REPLIES, ge=1, le=MAX_REPLIES, description="Largest reply_count of a request."
     )
+    max_candidates: int = Field(
+        default=64,
+        ge=1,
+        le=1024,
+        description="Largest candidate_count of a request; never more than may wait.",
+    )
     default_deadline_seconds: float = Field(
         default=30.0, gt=0, le=3600, description="Deadline of requests that come without one."
     )
@@ -148,6 +153,8 @@ class Settings(BaseSettings):
             raise ValueError("model and models exclude each other")
         if self.queue_capacity_sequences < self.max_replies:
             raise ValueError("queue_capacity_sequences must be at least max_replies")
+        if self.max_candidates < self.max_replies:
+            raise ValueError("max_candidates must be at least max_replies")
         return self
 
 

@@ -8,13 +8,17 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dialog_service.errors import FieldViolation, InvalidRequest, NotSupported
+from dialog_service.errors import FieldViolation, InvalidRequest
 from dialog_service.generation import SamplingParameters
+from dialog_service.selection import MmrSelection, NoSelection, Selection
 from dialog_service.text import normalise
 
 T = TypeVar("T")
 
 DEFAULT_REPLIES = 5
+# The same for every reply_count, so that a seed's first five of ten replies are its five.
+DEFAULT_CANDIDATES = 32
+DEFAULT_RELEVANCE_WEIGHT = 0.5
 MAX_TEXT_CHARACTERS = 4096
 MAX_SPEAKER_CHARACTERS = 128
 MAX_REPLY_TOKENS = 100
@@ -84,10 +88,18 @@ class ReplyRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """The largest ``reply_count`` and ``candidate_count``; the second is no smaller."""
+
+    max_replies: int
+    max_candidates: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLimits:
     """What depends on the server and the model."""
 
-    max_replies: int
+    server: ServerLimits
     vocab_size: int
     context_turns: int
 
@@ -99,7 +111,9 @@ class ReplyQuery:
     turns: tuple[str, ...]  # those the model uses, oldest first
     turns_cut: bool  # there were more
     reply_count: int
+    candidate_count: int  # what the replies are selected from
     sampling: SamplingParameters
+    selection: Selection
     seed: int | None
     cache_mode: CacheMode
 
@@ -111,23 +125,24 @@ def validated(
 
     Raises:
         InvalidRequest: with every violated field.
-        NotSupported: a valid request for what this version does not do.
     """
     checks = _Checks()
     checks.turns(request.turns, limits.context_turns)
-    checks.within("reply_count", request.reply_count, 1, limits.max_replies)
+    replies = _either(request.reply_count, min(DEFAULT_REPLIES, limits.server.max_replies))
+    checks.within("reply_count", replies, 1, limits.server.max_replies)
     checks.sampling(request.sampling, limits.vocab_size)
-    checks.selection(request.selection)
+    checks.selection(request.selection, replies, limits.server)
     checks.require(request.cache_mode is not None, "cache_mode", "is not a known mode")
     if checks.violations or request.cache_mode is None:
         raise InvalidRequest(checks.violations)
-    _refuse_unsupported(request)
     kept = request.turns[-limits.context_turns :]
     return ReplyQuery(
         turns=tuple(turn.text for turn in kept),
         turns_cut=len(kept) < len(request.turns),
-        reply_count=_either(request.reply_count, min(DEFAULT_REPLIES, limits.max_replies)),
+        reply_count=replies,
+        candidate_count=_candidate_count(request.selection, replies, limits.server),
         sampling=_completed(request.sampling, defaults),
+        selection=_selection(request.selection),
         seed=request.sampling.seed,
         cache_mode=request.cache_mode,
     )
@@ -185,8 +200,13 @@ class _Checks:
             self.require(bool(text), name, "must have at least one character")
             self.characters(name, text, MAX_STOP_CHARACTERS)
 
-    def selection(self, asked: AskedSelection) -> None:
+    def selection(self, asked: AskedSelection, replies: int, limits: ServerLimits) -> None:
         self.require(asked.strategy is not None, "selection.strategy", "is not a known strategy")
+        if asked.strategy is not Strategy.NONE:
+            least = min(max(1, replies), limits.max_replies)  # though reply_count may be wrong
+            self.within(
+                "selection.candidate_count", asked.candidate_count, least, limits.max_candidates
+            )
         self.within("selection.relevance_weight", asked.relevance_weight, 0, 1)
         if asked.strategy is Strategy.NONE:
             for name in ("candidate_count", "relevance_weight"):
@@ -194,9 +214,18 @@ class _Checks:
                 self.require(is_absent, f"selection.{name}", "needs a strategy that chooses")
 
 
-def _refuse_unsupported(request: ReplyRequest) -> None:
-    if request.selection.strategy is Strategy.MMR:
-        raise NotSupported("selection.strategy MMR is not offered by this version")
+def _selection(asked: AskedSelection) -> Selection:
+    if asked.strategy is Strategy.MMR:
+        weight = _either(asked.relevance_weight, DEFAULT_RELEVANCE_WEIGHT)
+        return MmrSelection(relevance_weight=weight)
+    return NoSelection()
+
+
+def _candidate_count(asked: AskedSelection, replies: int, limits: ServerLimits) -> int:
+    """As many as there are replies, but for a strategy that chooses."""
+    if asked.strategy is Strategy.NONE:
+        return replies
+    return _either(asked.candidate_count, min(DEFAULT_CANDIDATES, limits.max_candidates))
 
 
 def _completed(asked: AskedSampling, defaults: SamplingParameters) -> SamplingParameters:

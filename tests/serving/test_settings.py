@@ -56,7 +56,11 @@ def test_a_value_that_cannot_be_names_the_setting_by_both_its_names(name: str, v
 
 @pytest.mark.parametrize(
     "flags",
-    [{"model": "a", "models": "b"}, {"queue_capacity_sequences": "3", "max_replies": "4"}],
+    [
+        {"model": "a", "models": "b"},
+        {"queue_capacity_sequences": "3", "max_replies": "4"},
+        {"max_candidates": "3", "max_replies": "4"},
+    ],
 )
 def test_settings_that_do_not_fit_together(flags: dict[str, str]):
     with pytest.raises(ConfigError):

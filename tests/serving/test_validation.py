@@ -4,20 +4,23 @@ import math
 
 import pytest
 
-from dialog_service.errors import InvalidRequest, NotSupported
+from dialog_service.errors import InvalidRequest
 from dialog_service.generation import SamplingParameters
+from dialog_service.selection import MmrSelection, NoSelection
 from dialog_service.serving.validation import (
     AskedSampling,
     AskedSelection,
     CacheMode,
     ReplyRequest,
     RequestLimits,
+    ServerLimits,
     Strategy,
     Turn,
     validated,
 )
 
-LIMITS = RequestLimits(max_replies=32, vocab_size=100, context_turns=2)
+SERVER = ServerLimits(max_replies=32, max_candidates=40)
+LIMITS = RequestLimits(server=SERVER, vocab_size=100, context_turns=2)
 DEFAULTS = SamplingParameters(temperature=0.9, top_k=7, top_p=0.8, max_tokens=30, latent_scale=1.5)
 
 
@@ -147,9 +150,31 @@ def test_what_selection_ignores_is_refused():
     assert violated(request) == ["selection.candidate_count", "selection.relevance_weight"]
 
 
-def test_what_this_version_does_not_do_is_said():
-    with pytest.raises(NotSupported, match="not offered"):
-        query(selection=AskedSelection(strategy=Strategy.MMR))
+def test_what_selection_leaves_open():
+    none, mmr = query(reply_count=7), query(selection=AskedSelection(strategy=Strategy.MMR))
+    assert (none.selection, none.candidate_count) == (NoSelection(), 7)
+    assert (mmr.selection, mmr.candidate_count) == (MmrSelection(relevance_weight=0.5), 32)
+    asked = AskedSelection(strategy=Strategy.MMR, candidate_count=5, relevance_weight=0.0)
+    found = query(selection=asked)
+    assert (found.selection, found.candidate_count) == (MmrSelection(relevance_weight=0.0), 5)
+
+
+@pytest.mark.parametrize(
+    ("replies", "candidates", "fields"),
+    [
+        (None, 4, ["selection.candidate_count"]),
+        (8, 7, ["selection.candidate_count"]),
+        (8, 41, ["selection.candidate_count"]),
+        (0, 0, ["reply_count", "selection.candidate_count"]),
+        (33, 34, ["reply_count"]),
+        (-3, 1, ["reply_count"]),
+    ],
+)
+def test_candidate_counts_out_of_range(replies: int | None, candidates: int, fields: list[str]):
+    selection = AskedSelection(strategy=Strategy.MMR, candidate_count=candidates)
+    turns = (Turn(text="hi"),)
+    request = ReplyRequest(turns=turns, reply_count=replies, selection=selection)
+    assert violated(request) == fields
 
 
 @pytest.mark.parametrize(
@@ -182,5 +207,8 @@ def test_turns_beyond_the_model_are_cut_from_the_left_and_said():
 
 
 def test_fewer_replies_by_default_where_the_server_allows_fewer():
-    limits = RequestLimits(max_replies=3, vocab_size=100, context_turns=1)
+    few = ServerLimits(max_replies=3, max_candidates=6)
+    limits = RequestLimits(server=few, vocab_size=100, context_turns=1)
     assert validated(ReplyRequest(turns=(Turn(text="a"),)), limits, DEFAULTS).reply_count == 3
+    asked = ReplyRequest(turns=(Turn(text="a"),), selection=AskedSelection(strategy=Strategy.MMR))
+    assert validated(asked, limits, DEFAULTS).candidate_count == 6

@@ -42,10 +42,8 @@ class MeasuresLine(Document):
 
     def is_by(self, by: MeasuredBy) -> bool:
         """Whether it has what they give, and nothing else."""
-        is_judged = self.judgement is not None and len(self.judgement.probabilities) > 0
-        return is_judged == (by.judge is not None) and (
-            (self.familiarity is not None) == (by.corpus is not None)
-        )
+        kept = (self.judgement is not None, self.familiarity is not None)
+        return kept == (by.judge is not None, by.corpus is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,9 @@ Knows nothing of who judges, and needs no torch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import Field
 
 from train.metrics.counting import Column, Counts
 
@@ -17,11 +19,11 @@ class Judgement:
     """Of the replies to one context, at least one; means over contexts are a row's figures.
 
     ``probabilities`` are those of all replies, in order. ``rank`` is the first one's, 1 to 100,
-    halves where random replies tie.
+    halves where random replies tie. Bounds are checked where one is read from a file.
     """
 
-    probabilities: tuple[float, ...]
-    rank: float
+    probabilities: Annotated[tuple[float, ...], Field(min_length=1)]
+    rank: Annotated[float, Field(ge=1, le=CANDIDATES)]
 
     @property
     def relevance(self) -> float:

@@ -110,6 +110,7 @@ def test_a_torn_file_is_none(path: Path, kept: int):
         {"judgement": None},
         {"familiarity": None},
         {"judgement": Judgement(probabilities=(), rank=1)},
+        {"judgement": Judgement(probabilities=(0.5,), rank=0)},
     ],
 )
 def test_a_line_without_what_the_first_line_promises_is_damage(

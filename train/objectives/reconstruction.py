@@ -1,5 +1,7 @@
 """Cross-entropy of the response given z, without a score for every word held at once."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -65,7 +67,7 @@ def blocked_cross_entropy(
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
     if torch.is_grad_enabled():
         summed: Tensor = _BlockedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            features, weight, bias, targets, dtype, label_smoothing
+            features, weight, bias, targets, _Manner(dtype, label_smoothing)
         )
         return summed
     features, weight = features.to(dtype), weight.to(dtype)
@@ -84,6 +86,13 @@ def _scores(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return functional.linear(features, weight).float().add_(bias)  # (N, V)
 
 
+class _Manner(NamedTuple):
+    """The type of the products, and the share of each target that is spread over all words."""
+
+    dtype: torch.dtype
+    label_smoothing: float
+
+
 class _BlockedCrossEntropy(torch.autograd.Function):
     """Loss and gradient together: grad of the scores is softmax - target, each half on its own.
 
@@ -97,9 +106,9 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         targets: Tensor,
-        dtype: torch.dtype,
-        smoothing: float,
+        manner: _Manner,
     ) -> Tensor:
+        dtype, smoothing = manner
         weight_, features_ = weight.to(dtype), features.to(dtype)
         summed = torch.zeros((), device=features.device)
         features_grad = torch.empty_like(features_)
@@ -136,6 +145,6 @@ class _BlockedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         features_grad, weight_grad, bias_grad = ctx.saved_tensors  # type: ignore[attr-defined]
-        return features_grad * grad, weight_grad * grad, bias_grad * grad, None, None, None
+        return features_grad * grad, weight_grad * grad, bias_grad * grad, None, None

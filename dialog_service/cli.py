@@ -70,6 +70,9 @@ def ask(
     selection: Annotated[
         _Selection, typer.Option(help="none: as drawn; mmr: likely ones that differ.")
     ] = _Selection.NONE,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Show each reply as soon as it is finished.")
+    ] = False,
     model: Annotated[str, typer.Option(help="models/NAME or models/NAME/versions/VERSION.")] = "",
     target: _Target = DEFAULT_TARGET,
 ) -> None:
@@ -83,10 +86,8 @@ def ask(
     )
     with DialogClient(target) as client:
         started = time.perf_counter()
-        response = client.generate_replies(request)
+        response = (_streamed if stream else _answered)(client, request)
         milliseconds = 1000 * (time.perf_counter() - started)
-    for number, reply in enumerate(response.replies, 1):
-        _out.print(Text.assemble((f"{number:<2}  ", "dim"), reply.text))
     _out.print(Text(f"{_summary(response)} · {milliseconds:.0f} ms", style="dim"))
 
 
@@ -171,11 +172,38 @@ def _say_ready(grpc_address: str, metrics_address: str | None) -> None:
     )
 
 
+def _answered(
+    client: DialogClient, request: pb.GenerateRepliesRequest
+) -> pb.GenerateRepliesResponse:
+    """Show all replies; the response."""
+    response = client.generate_replies(request)
+    for number, reply in enumerate(response.replies):
+        _show(number, reply)
+    return response
+
+
+def _streamed(
+    client: DialogClient, request: pb.GenerateRepliesRequest
+) -> pb.GenerateRepliesResponse:
+    """Show replies as they come; the summary."""
+    summary = pb.GenerateRepliesResponse()
+    for event in client.stream_replies(request):
+        if event.HasField("reply"):
+            _show(event.reply.index, event.reply.reply)
+        else:
+            summary = event.summary
+    return summary
+
+
+def _show(number: int, reply: pb.Reply) -> None:
+    _out.print(Text.assemble((f"{number + 1:<2}  ", "dim"), reply.text))
+
+
 def _summary(response: pb.GenerateRepliesResponse) -> str:
     """Cache status, diversity and, where it may be used again, the seed."""
     status = pb.CacheStatus.Name(response.cache.status).removeprefix("CACHE_STATUS_").lower()
     parts = [
-        f"{len(response.replies)} replies",
+        f"{response.diversity.unique_replies} replies",
         f"cache {status} (pool of {response.cache.pool_size})",
         f"Dist-1 {response.diversity.distinct_1:.2f}",
         f"Dist-2 {response.diversity.distinct_2:.2f}",

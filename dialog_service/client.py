@@ -9,7 +9,7 @@ gone) is tried again with growing pauses, within that deadline; no other call is
 """
 
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -97,6 +97,24 @@ class DialogClient:
         """Replies to a dialog; raises CallFailed."""
         return self._call(self._stub.GenerateReplies, request)
 
+    def stream_replies(
+        self, request: pb.GenerateRepliesRequest
+    ) -> Iterator[pb.StreamRepliesResponse]:
+        """Each reply as soon as it is finished, then a summary of all else.
+
+        Raises CallFailed, perhaps after some replies. Who leaves the loop early closes the iterator
+        (``contextlib.closing``), or leaves that to its end: the server then stops the work.
+        """
+        call = self._stub.StreamReplies(
+            pb.StreamRepliesRequest(request=request), timeout=self._timeout_seconds
+        )
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise CallFailed(self._target, error) from error
+        finally:
+            call.cancel()
+
     def batch_generate_replies(
         self, requests: Iterable[pb.GenerateRepliesRequest]
     ) -> pb.BatchGenerateRepliesResponse:
@@ -179,6 +197,25 @@ class AsyncDialogClient:
     ) -> pb.GenerateRepliesResponse:
         """Replies to a dialog; raises CallFailed."""
         return await self._call(self._stub.GenerateReplies, request)
+
+    async def stream_replies(
+        self, request: pb.GenerateRepliesRequest
+    ) -> AsyncIterator[pb.StreamRepliesResponse]:
+        """Each reply as soon as it is finished, then a summary of all else.
+
+        Raises CallFailed, perhaps after some replies. Who leaves the loop early closes the iterator
+        (``contextlib.aclosing``), or leaves that to its end: the server then stops the work.
+        """
+        call = self._stub.StreamReplies(
+            pb.StreamRepliesRequest(request=request), timeout=self._timeout_seconds
+        )
+        try:
+            async for event in call:
+                yield event
+        except grpc.RpcError as error:
+            raise CallFailed(self._target, error) from error
+        finally:
+            call.cancel()
 
     async def batch_generate_replies(
         self, requests: Iterable[pb.GenerateRepliesRequest]

@@ -6,7 +6,7 @@ neither batch-mates nor the size of the batch change a sequence.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -82,14 +82,15 @@ class Decoding:
         self._words = torch.full((count, int(draws.limit.max())), PAD, device=device)
         self._log_probs = torch.zeros(self._words.shape, dtype=torch.float64, device=device)
 
-    def run(self, is_abandoned: Callable[[int], bool]) -> list[Decoded]:
+    def run(self, is_abandoned: Callable[[int], bool]) -> Iterator[tuple[int, Decoded]]:
         """Decode every draw; finished and abandoned ones leave the batch.
 
         Args:
             is_abandoned: asked with the number of each request under way before every step.
 
-        Returns:
-            One sequence per draw, in order; cut short where its request was abandoned.
+        Yields:
+            The place of a draw among all, and its sequence, as soon as it is finished; nothing of
+            those whose request was abandoned.
         """
         for position in range(self._words.shape[1]):
             self._drop(is_abandoned)
@@ -98,9 +99,7 @@ class Decoding:
                 break
             if len(self._is_live) - live >= self._chunk:
                 self._compact()
-            self._advance(position)
-        rows = zip(self._words.tolist(), self._log_probs.tolist(), strict=True)
-        return [_decoded(ids, log_probs) for ids, log_probs in rows]
+            yield from self._sequences(self._advance(position))
 
     def _drop(self, is_abandoned: Callable[[int], bool]) -> None:
         requests = self._draws.request
@@ -117,8 +116,16 @@ class Decoding:
         self._is_live, self._previous = self._is_live[kept], self._previous[kept]
         self._state = tuple(part[kept] for part in self._state)
 
-    def _advance(self, position: int) -> None:
-        """One word for every row, chunk by chunk."""
+    def _sequences(self, slots: Tensor) -> Iterator[tuple[int, Decoded]]:
+        """What stands in some slots; mostly there are none, and a GPU is not to be waited for."""
+        if not len(slots):
+            return
+        rows = (part.tolist() for part in (slots, self._words[slots], self._log_probs[slots]))
+        for place, ids, log_probs in zip(*rows, strict=True):
+            yield place, _decoded(ids, log_probs)
+
+    def _advance(self, position: int) -> Tensor:
+        """One word for every row, chunk by chunk; the slots of the sequences that end with it."""
         starts = range(0, len(self._slot), self._chunk)
         chunks = [self._step(slice(s, s + self._chunk), position) for s in starts]
         words, gained, *state = (torch.cat(parts) for parts in zip(*chunks, strict=True))
@@ -126,7 +133,10 @@ class Decoding:
         slot = self._slot[self._is_live]
         self._words[slot, position] = words[self._is_live]
         self._log_probs[slot, position] = gained[self._is_live]
-        self._is_live &= (words != EOS) & (position + 1 < self._draws.limit)
+        goes_on = (words != EOS) & (position + 1 < self._draws.limit)
+        ended = self._slot[self._is_live & ~goes_on]
+        self._is_live &= goes_on
+        return ended
 
     def _step(self, chunk: slice, position: int) -> tuple[Tensor, ...]:
         """The next words of a chunk and their ln p, both (C,), and the decoder's state after."""

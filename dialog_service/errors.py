@@ -9,7 +9,6 @@ The tree::
     │   ├── Overloaded          RESOURCE_EXHAUSTED  says when to try again
     │   ├── DeadlinePassed      DEADLINE_EXCEEDED   the work was dropped
     │   ├── NotReady            UNAVAILABLE         loading or draining; says when to try again
-    │   ├── NotSupported        UNIMPLEMENTED       a part of the API this server does not offer
     │   └── GenerationFailed    INTERNAL            the cause goes to the log alone
     └── UserError               ends a program with one line on stderr and exit code 2
         ├── ConfigError         a setting, flag or configuration value
@@ -89,12 +88,6 @@ class NotReady(RequestError):
         """Keep the hint beside the message."""
         self.retry_after_seconds = retry_after_seconds
         super().__init__(message)
-
-
-class NotSupported(RequestError):
-    """The API has this, this server does not offer it."""
-
-    status = "UNIMPLEMENTED"
 
 
 class GenerationFailed(RequestError):

@@ -8,6 +8,7 @@ in order, so that the first five of ten replies are the five.
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from dialog_service.replies import (
     GenerationRequest,
     GenerationResult,
     ModelLimits,
+    OnReply,
     SamplingParameters,
 )
 from dialog_service.stops import before_first
@@ -46,6 +48,7 @@ __all__ = [
     "never",
     "resolve_device",
     "resolve_precision",
+    "unheard",
 ]
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -54,6 +57,10 @@ PRECISIONS = ("auto", "fp32", "bf16")
 def never(_: int) -> bool:
     """Nobody gives up."""
     return False
+
+
+def unheard(index: int, number: int, candidate: Candidate) -> None:
+    """Nobody listens."""
 
 
 def context_ids(turns: Sequence[Sequence[int]], model: ModelConfig) -> list[int]:
@@ -75,6 +82,7 @@ class _Plan:
     draws: int = 0
     is_abandoned: bool = False
     found: dict[str, Candidate] = field(default_factory=dict)
+    ahead: dict[int, Decoded] = field(default_factory=dict)  # finished before earlier draws
 
     @property
     def missing(self) -> int:
@@ -96,13 +104,13 @@ class _Plan:
         self.taken = min(first + needed, self.draw_limit)
         return range(first, self.taken)
 
-    def accept(self, candidate: Candidate) -> None:
-        """Keep the next draw unless it is empty, known, not wanted, or one more than needed."""
-        if not self.missing:
-            return
+    def accept(self, candidate: Candidate, on_reply: OnReply) -> None:
+        """Keep the next draw, and tell of it, unless it is empty, known or not wanted."""
         self.draws += 1
-        if candidate.text and candidate.text not in self.request.excluded:
-            self.found.setdefault(candidate.text, candidate)
+        text = candidate.text
+        if text and text not in self.request.excluded and text not in self.found:
+            self.found[text] = candidate
+            on_reply(len(self.found) - 1, candidate)
 
     def result(self) -> GenerationResult | None:
         """What was asked for, or None where the caller has gone."""
@@ -166,6 +174,7 @@ class Generator:
         self,
         requests: Sequence[GenerationRequest],
         is_abandoned: Callable[[int], bool] = never,
+        on_reply: Callable[[int, int, Candidate], None] = unheard,
     ) -> list[GenerationResult | None]:
         """Reply to each request.
 
@@ -173,6 +182,8 @@ class Generator:
             requests: any number, of any mix of parameters.
             is_abandoned: asked with a request's index before each decode step; the rows of an
                 abandoned request leave the batch.
+            on_reply: told a request's index, the place of a reply in its result, and the reply, as
+                soon as it and the draws before it are finished; places come in order.
 
         Returns:
             One result per request, in order; None for an abandoned one.
@@ -187,10 +198,11 @@ class Generator:
             return plans[index].is_abandoned
 
         while todo := [(i, draw) for i, plan in enumerate(plans) for draw in plan.take_draws()]:
-            draws = self._draws(requests, todo, codes)
-            decoded = Decoding(self._model.decoder, draws).run(has_gone)
-            for (index, _), sequence in zip(todo, decoded, strict=True):
-                plans[index].accept(self._candidate(sequence, requests[index].sampling.stop))
+            decoding = Decoding(self._model.decoder, self._draws(requests, todo, codes))
+            for place, sequence in decoding.run(has_gone):
+                index, draw = todo[place]
+                plans[index].ahead[draw] = sequence
+                self._accept_in_order(plans[index], partial(on_reply, index))
         return [plan.result() for plan in plans]
 
     @torch.inference_mode()
@@ -223,8 +235,8 @@ class Generator:
             ),
             signal=self._signals(z.to(self.device), share.expand(count, -1)),
         )
-        decoded = Decoding(self._model.decoder, draws).run(never)
-        return [self._candidate(sequence).text for sequence in decoded]
+        decoded = dict(Decoding(self._model.decoder, draws).run(never))
+        return [self._candidate(decoded[place]).text for place in range(count)]
 
     def _ids(self, turns: Sequence[str]) -> list[int]:
         encoded = [self._vocabulary.encode(normalise(turn)) for turn in turns]
@@ -300,6 +312,12 @@ class Generator:
             ),
             signal=self._signals(z, codes.share[request]),
         )
+
+    def _accept_in_order(self, plan: _Plan, on_reply: OnReply) -> None:
+        """Take in those finished draws before which none is still under way."""
+        while plan.missing and plan.draws in plan.ahead:
+            sequence = plan.ahead.pop(plan.draws)
+            plan.accept(self._candidate(sequence, plan.request.sampling.stop), on_reply)
 
     def _said(self, ids: Sequence[int]) -> str:
         return detokenise(self._vocabulary.decode(ids))

@@ -1,6 +1,7 @@
 """What is asked of a generator and what comes of it. Knows no model."""
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -73,3 +74,7 @@ class ModelLimits:
     max_reply_tokens: int
     vocab_size: int
     context_turns: int
+
+
+OnReply = Callable[[int, Candidate], None]
+"""Told the place of a reply among those to one request, from 0, and the reply itself."""

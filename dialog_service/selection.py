@@ -6,6 +6,7 @@ Every strategy chooses one by one, so that the first n of its choices are its ch
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dialog_service.diversity import Ngram, metric_tokens, ngrams
 from dialog_service.replies import Candidate, FinishReason
@@ -15,6 +16,8 @@ from dialog_service.replies import Candidate, FinishReason
 class NoSelection:
     """The first ones."""
 
+    waits_for_all: ClassVar[bool] = False  # a choice is known with its candidate
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MmrSelection:
@@ -23,6 +26,7 @@ class MmrSelection:
     ``relevance_weight`` 1 looks at relevance alone, 0 at difference alone.
     """
 
+    waits_for_all: ClassVar[bool] = True
     relevance_weight: float
 
 

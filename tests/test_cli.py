@@ -55,6 +55,16 @@ async def test_ask_ends_replies_at_stops_and_selects():
     assert "sampling.stop[0]" in wrong.stderr
 
 
+async def test_ask_shows_replies_as_they_come():
+    seeded = ("ask", "how are you?", "-n", "3", "--seed", "7")
+    whole, streamed = [(await asked(*seeded, *more)).stdout for more in ((), ("--stream",))]
+    assert streamed.splitlines()[:3] == whole.splitlines()[:3]
+    assert streamed.splitlines()[3].startswith("3 replies · cache bypass")
+    wrong = await asked("ask", "", "--stream")
+    assert wrong.returncode == 1
+    assert "turns[0].text" in wrong.stderr
+
+
 async def test_ask_names_what_is_wrong_in_one_line():
     done = await asked("ask", "", "-n", "99")
     assert done.returncode == 1

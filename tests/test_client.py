@@ -77,6 +77,63 @@ async def test_the_blocking_client_does_the_same():
     assert list(response.replies) == list(again.replies)
 
 
+REQUEST = pb.GenerateRepliesRequest(turns=[pb.Turn(text="hello")], sampling=pb.Sampling(seed=4))
+
+
+async def test_replies_can_be_streamed():
+    async with running() as service:
+        whole = await service.stub.GenerateReplies(REQUEST)
+        async with AsyncDialogClient(service.addresses.grpc) as client:
+            events = [event async for event in client.stream_replies(REQUEST)]
+
+        def talk() -> list[pb.StreamRepliesResponse]:
+            with DialogClient(service.addresses.grpc) as client:
+                return list(client.stream_replies(REQUEST))
+
+        blocking = await asyncio.to_thread(talk)
+    for received in (events, blocking):
+        assert [event.reply.reply for event in received[:-1]] == list(whole.replies)
+        assert received[-1].summary.diversity == whole.diversity
+
+
+async def test_a_failed_stream_says_why():
+    bad = pb.GenerateRepliesRequest()
+    async with running() as service:
+        async with AsyncDialogClient(service.addresses.grpc) as client:
+            with pytest.raises(CallFailed) as failed:
+                await anext(client.stream_replies(bad))
+
+        def talk() -> None:
+            with DialogClient(service.addresses.grpc) as client:
+                next(client.stream_replies(bad))
+
+        with pytest.raises(CallFailed) as blocked:
+            await asyncio.to_thread(talk)
+    for failure in (failed.value, blocked.value):
+        assert [v.field for v in failure.violations] == ["turns"]
+
+
+async def test_leaving_a_stream_ends_the_work():
+    async with running() as service:
+        service.model.early = 1
+        service.model.hold()
+        async with AsyncDialogClient(service.addresses.grpc) as client:
+            async with contextlib.aclosing(client.stream_replies(REQUEST)) as events:
+                assert (await anext(events)).reply.index == 0
+
+            def talk() -> None:
+                with DialogClient(service.addresses.grpc) as client:
+                    with contextlib.closing(client.stream_replies(REQUEST)) as events:
+                        assert next(events).reply.index == 0
+                    client.list_models()
+
+            await asyncio.to_thread(talk)
+            name = {"method": "StreamReplies", "code": "CANCELLED"}
+            while service.metric("dialog_requests_total", **name) < 2:
+                await asyncio.sleep(0.005)
+        assert service.model.finished == []
+
+
 async def test_a_failed_call_says_why():
     async with running() as service, AsyncDialogClient(service.addresses.grpc) as client:
         with pytest.raises(CallFailed) as failed:

@@ -11,6 +11,7 @@ from torch import Tensor
 from dialog_service.checkpoint import Checkpoint, load_checkpoint
 from dialog_service.errors import ConfigError
 from dialog_service.generation import (
+    Candidate,
     FinishReason,
     GenerationRequest,
     GenerationResult,
@@ -18,6 +19,7 @@ from dialog_service.generation import (
     ModelLimits,
     SamplingParameters,
     context_ids,
+    never,
     resolve_device,
     resolve_precision,
 )
@@ -386,6 +388,45 @@ def test_company_of_every_kind_changes_no_reply(checkpoint: Checkpoint) -> None:
     ]
     together = generator(checkpoint).generate(requests)
     assert together == [generator(checkpoint).generate([alone])[0] for alone in requests]
+
+
+def test_each_reply_is_told_once_and_in_order(checkpoint: Checkpoint) -> None:
+    often = replace(WARM, temperature=0.7, max_tokens=1)  # some are drawn again
+    requests = [request(4), request(12, often), request(5, replace(WARM, stop=("e",)))]
+    told: dict[int, list[Candidate]] = {index: [] for index in range(len(requests))}
+
+    def on_reply(index: int, number: int, candidate: Candidate) -> None:
+        assert number == len(told[index])
+        told[index].append(candidate)
+
+    results = generator(checkpoint).generate(requests, never, on_reply)
+    assert [tuple(each) for each in told.values()] == [r.candidates for r in results if r]
+    assert results == generator(checkpoint).generate(requests)
+
+
+def test_a_reply_is_told_as_soon_as_it_and_those_before_it_are_finished(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(checkpoint, {EOS: 3.0})
+    steps = steps_taken(checkpoint, monkeypatch)
+    told: list[int] = []
+    asked = request(8, seed=2)
+    (result,) = generator(checkpoint).generate([asked], never, lambda *_: told.append(len(steps)))
+    assert result is not None
+    assert result.draws == 8  # one round: no reply was drawn again
+    ends = [c.token_count + (c.finish_reason is FinishReason.END) for c in result.candidates]
+    assert told == [max(ends[: place + 1]) for place in range(8)]
+    assert ends != sorted(ends)
+    for count in range(1, 8):
+        fewer = reply(checkpoint, replace(asked, reply_count=count))
+        assert fewer.candidates == result.candidates[:count]
+
+
+def test_nothing_is_told_of_an_abandoned_request(checkpoint: Checkpoint) -> None:
+    told: list[int] = []
+    requests = [request(3, seed=seed) for seed in range(2)]
+    generator(checkpoint).generate(requests, lambda index: index == 1, lambda i, *_: told.append(i))
+    assert told == [0, 0, 0]
 
 
 def test_nothing_asked_nothing_answered(checkpoint: Checkpoint) -> None:

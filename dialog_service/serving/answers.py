@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from dialog_service.generation import Candidate, GenerationRequest
+from dialog_service.replies import Candidate, GenerationRequest, OnReply
 from dialog_service.serving.batcher import Generated
 from dialog_service.serving.pools import CacheStatus, PoolKey
 from dialog_service.serving.registry import LoadedModel, ServedModel
@@ -14,11 +14,16 @@ from dialog_service.serving.validation import SEED_LIMIT, ReplyQuery
 
 @dataclass(frozen=True)
 class Ask:
-    """One query to one model, and its deadline in the event loop's time."""
+    """One query to one model, and its deadline in the event loop's time.
+
+    ``on_reply``, if anybody listens, is told of candidates as they become known, in the order of
+    the answer; of some perhaps twice, of some perhaps not.
+    """
 
     model: ServedModel
     query: ReplyQuery
     deadline: float
+    on_reply: OnReply | None = None
 
     @cached_property
     def pool_key(self) -> PoolKey:

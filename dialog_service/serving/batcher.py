@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dialog_service.errors import DeadlinePassed, GenerationFailed, NotReady, Overloaded
-from dialog_service.generation import GenerationRequest, GenerationResult
+from dialog_service.replies import Candidate, GenerationRequest, GenerationResult, OnReply
 from dialog_service.serving.metrics import Metrics
 
 
@@ -26,9 +26,15 @@ class Generates(Protocol):
     """The part of a Generator that a batch needs."""
 
     def generate(
-        self, requests: Sequence[GenerationRequest], is_abandoned: Callable[[int], bool]
+        self,
+        requests: Sequence[GenerationRequest],
+        is_abandoned: Callable[[int], bool],
+        on_reply: Callable[[int, int, Candidate], None],
     ) -> list[GenerationResult | None]:
-        """One result per request; None for one that was abandoned on the way."""
+        """One result per request; None for one that was abandoned on the way.
+
+        ``on_reply`` is told of the replies of a result, in order, as soon as they are known.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +63,17 @@ class _Job:
     answer: asyncio.Future[Generated]
     queued_at: float
     is_background: bool
+    on_reply: OnReply | None = None
     started_at: float | None = None
 
     @property
     def sequences(self) -> int:
         return self.request.reply_count
+
+    def tell(self, number: int, candidate: Candidate) -> None:
+        """In the worker thread: have a reply told in the event loop, where somebody listens."""
+        if self.on_reply and not self.answer.done():
+            self.answer.get_loop().call_soon_threadsafe(self.on_reply, number, candidate)
 
 
 _Outcome = GenerationResult | GenerationFailed | None
@@ -99,12 +111,17 @@ class Batcher:
             await asyncio.gather(self._loop_task, return_exceptions=True)
         self._thread.shutdown(wait=False)
 
-    async def submit(self, request: GenerationRequest, *, deadline: float) -> Generated:
+    async def submit(
+        self, request: GenerationRequest, *, deadline: float, on_reply: OnReply | None = None
+    ) -> Generated:
         """The result of one request.
 
         Args:
             request: valid; one larger than a batch runs alone.
             deadline: in the event loop's time; the work is dropped when it passes.
+            on_reply: told of each reply of the result as soon as it is known, in order, before
+                this returns. Where a batch-mate makes the batch fail and it runs again, told of
+                the same replies again.
 
         Raises:
             Overloaded: the queue is full.
@@ -115,26 +132,32 @@ class Batcher:
         if self._queued_sequences + request.reply_count > self._limits.queue_capacity_sequences:
             self._metrics.requests_shed.labels("queue_full").inc()
             raise Overloaded("the queue is full", retry_after_seconds=self._queue_seconds())
-        return await self._result(request, deadline, is_background=False)
+        return await self._result(self._job(request, on_reply=on_reply), deadline)
 
     async def submit_background(self, request: GenerationRequest, *, deadline: float) -> Generated:
         """As ``submit``, in idle time only; callers bound how many of these there are."""
-        return await self._result(request, deadline, is_background=True)
+        return await self._result(self._job(request, is_background=True), deadline)
 
-    async def _result(
-        self, request: GenerationRequest, deadline: float, *, is_background: bool
-    ) -> Generated:
+    def _job(
+        self,
+        request: GenerationRequest,
+        *,
+        is_background: bool = False,
+        on_reply: OnReply | None = None,
+    ) -> _Job:
+        loop = asyncio.get_running_loop()
+        return _Job(request, loop.create_future(), loop.time(), is_background, on_reply)
+
+    async def _result(self, job: _Job, deadline: float) -> Generated:
         if self._is_closed:
             raise _stopping()
-        loop = asyncio.get_running_loop()
-        job = _Job(request, loop.create_future(), loop.time(), is_background)
         self._enqueue(job)
         try:
             async with asyncio.timeout_at(deadline):
                 return await job.answer
         except (TimeoutError, asyncio.CancelledError) as gone:
             stage = "queue" if job.started_at is None else "inference"
-            if not is_background:
+            if not job.is_background:
                 self._metrics.requests_cancelled.labels(stage).inc()
             if isinstance(gone, TimeoutError):
                 raise DeadlinePassed(f"the deadline passed in the {stage}") from gone
@@ -227,8 +250,12 @@ class Batcher:
             job = jobs[index]
             return job.answer.done() or (job.is_background and bool(self._queue))
 
+        def on_reply(index: int, number: int, candidate: Candidate) -> None:
+            jobs[index].tell(number, candidate)
+
         try:
-            return list(self._generator.generate([job.request for job in jobs], is_abandoned))
+            requests = [job.request for job in jobs]
+            return list(self._generator.generate(requests, is_abandoned, on_reply))
         except Exception as error:
             if len(jobs) > 1:
                 return [outcome for job in jobs for outcome in self._generate([job])]

@@ -56,10 +56,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await context.send_initial_metadata(((REQUEST_ID, request_id),))
                 return response
 
-        async def stream(request: object, context: _Context) -> AsyncIterator[object]:
+        # A coroutine that writes, not a generator: a call that ends early ends it where it is.
+        async def stream(request: object, context: _Context) -> None:
             async with self._call(method, context):
-                async for response in handler.unary_stream(request, context):
-                    yield response
+                await handler.unary_stream(request, context)
 
         kinds = (handler.request_deserializer, handler.response_serializer)
         if handler.response_streaming:

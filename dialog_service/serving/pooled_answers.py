@@ -12,6 +12,7 @@ from collections import Counter
 from functools import partial
 
 from dialog_service.errors import RequestError
+from dialog_service.replies import Candidate, OnReply
 from dialog_service.serving.answers import Answer, Ask, fresh_seed
 from dialog_service.serving.batcher import Generated
 from dialog_service.serving.cache import CandidatePools
@@ -78,6 +79,9 @@ class PooledAnswers:
                 break
             await self._fills.run(key, partial(self._fill, ask, draw, fresh_seed()))
             draw = await self._draw(ask, key)
+        if ask.on_reply:
+            for number, candidate in enumerate(draw.candidates):
+                ask.on_reply(number, candidate)
         seed = fresh_seed()
         generated = await self._generated(ask, draw, seed) if draw.missing else None
         return Answer(
@@ -114,7 +118,9 @@ class PooledAnswers:
             excluded=(candidate.text for candidate in draw.candidates),
         )
         deadline = asyncio.get_running_loop().time() + self._shared_deadline_seconds
-        generated = await ask.model.batcher.submit(request, deadline=deadline)
+        generated = await ask.model.batcher.submit(
+            request, deadline=deadline, on_reply=_after(draw, ask.on_reply)
+        )
         own = generated.result.candidates[: draw.missing]
         rest = generated.result.candidates[draw.missing :]
         await self._pools.add(ask.pool_key, own, Origin.ANSWER, is_complete=ask.has_one_reply)
@@ -135,3 +141,15 @@ class PooledAnswers:
             _log.info("a pool of candidates did not grow: %s", error)
         finally:
             del self._growing[key]
+
+
+def _after(draw: Draw, on_reply: OnReply | None) -> OnReply | None:
+    """Tells of what a draw lacks, in its place; what else is generated is for others."""
+    if on_reply is None:
+        return None
+
+    def tell(number: int, candidate: Candidate) -> None:
+        if number < draw.missing:
+            on_reply(len(draw.candidates) + number, candidate)
+
+    return tell

@@ -5,10 +5,11 @@ Knows neither grpc nor protobuf.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dialog_service.diversity import distinct_ratio, metric_tokens
 from dialog_service.errors import DeadlinePassed
-from dialog_service.generation import Candidate
+from dialog_service.replies import Candidate, OnReply
 from dialog_service.selection import select
 from dialog_service.serving.answers import Answer, Ask, Response, fresh_seed
 from dialog_service.serving.live_diversity import LiveDiversity, Source
@@ -44,23 +45,31 @@ class Responder:
         self._metrics = metrics
         self._limits = limits
 
-    async def respond(self, request: ReplyRequest, *, deadline: float) -> Response:
+    async def respond(
+        self, request: ReplyRequest, *, deadline: float, on_reply: OnReply | None = None
+    ) -> Response:
         """Replies to one request.
 
         Args:
             request: as it was sent.
             deadline: in the event loop's time.
+            on_reply: told of each reply of the response once, in order, as soon as it is known.
+                The figures are those of whole responses: of one that fails half-way no reply
+                is counted.
 
         Raises:
             RequestError: of every kind; see each class.
         """
-        ask = self._ask(request, deadline)
+        told = _Told(on_reply)
+        ask = self._ask(request, deadline, told.tell if on_reply else None)
         try:
             async with asyncio.timeout_at(deadline):
                 answer = await self._answer(ask)
         except TimeoutError as error:
             raise DeadlinePassed("the deadline passed") from error
         replies = select(answer.candidates, ask.query.reply_count, ask.query.selection)
+        for number, reply in enumerate(replies):
+            told.tell(number, reply)
         pooled = frozenset(answer.drawn)
         drawn = _tokens([reply for reply in replies if reply in pooled])
         fresh = _tokens([reply for reply in replies if reply not in pooled])
@@ -85,7 +94,7 @@ class Responder:
         ratio.labels(response.model.version_name, "1").observe(response.distinct_1)
         ratio.labels(response.model.version_name, "2").observe(response.distinct_2)
 
-    def _ask(self, request: ReplyRequest, deadline: float) -> Ask:
+    def _ask(self, request: ReplyRequest, deadline: float, on_reply: OnReply | None) -> Ask:
         """The query a request stands for, to the model it names."""
         model = self._registry.resolve(request.model)
         generator = model.loaded.generator
@@ -94,7 +103,8 @@ class Responder:
             vocab_size=generator.limits.vocab_size,
             context_turns=generator.limits.context_turns,
         )
-        return Ask(model, validated(request, limits, generator.defaults), deadline)
+        query = validated(request, limits, generator.defaults)
+        return Ask(model, query, deadline, None if query.selection.waits_for_all else on_reply)
 
     async def _answer(self, ask: Ask) -> Answer:
         mode = ask.query.cache_mode
@@ -109,11 +119,26 @@ class Responder:
         return await self._pooled.answer(ask)
 
 
+@dataclass(slots=True)
+class _Told:
+    """Tells of each reply once, in order, however often it hears of it."""
+
+    on_reply: OnReply | None
+    count: int = 0
+
+    def tell(self, number: int, reply: Candidate) -> None:
+        if self.on_reply and number == self.count:
+            self.count += 1
+            self.on_reply(number, reply)
+
+
 async def _generated(ask: Ask, status: CacheStatus) -> Answer:
     """Replies all of which are generated for this request alone, so that its seed gives them."""
     seed = fresh_seed() if ask.query.seed is None else ask.query.seed
     request = ask.generation(ask.query.candidate_count, seed=seed)
-    generated = await ask.model.batcher.submit(request, deadline=ask.deadline)
+    generated = await ask.model.batcher.submit(
+        request, deadline=ask.deadline, on_reply=ask.on_reply
+    )
     return Answer(fresh=generated.result.candidates, cache=status, seed=seed, generated=generated)
 
 

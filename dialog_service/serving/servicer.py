@@ -1,13 +1,12 @@
 """DialogService: protobuf to domain and back, nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from dialog_service.errors import FieldViolation, InvalidRequest, NotSupported
+from dialog_service.errors import FieldViolation, InvalidRequest
 from dialog_service.generation import Candidate, FinishReason, SamplingParameters
 from dialog_service.serving.answers import Response
 from dialog_service.serving.batcher import Generated
@@ -82,12 +81,24 @@ class DialogServicer(dialog_pb2_grpc.DialogServiceServicer):
         """See the .proto file."""
         return await self._replies(request, self._deadline(context))
 
-    async def StreamReplies(
+    async def StreamReplies(  # type: ignore[override]  # writes where the stub has a generator
         self, request: pb.StreamRepliesRequest, context: _Context
-    ) -> AsyncIterator[pb.StreamRepliesResponse]:
+    ) -> None:
         """See the .proto file."""
-        raise NotSupported("StreamReplies is not offered by this version; use GenerateReplies")
-        yield pb.StreamRepliesResponse()  # makes this a generator
+        events: asyncio.Queue[pb.StreamRepliesResponse | None] = asyncio.Queue()
+        answering = asyncio.create_task(
+            self._put_events(request.request, self._deadline(context), events)
+        )
+        try:
+            if event := await events.get():  # before it a call may fail, and be tried again
+                await context.send_initial_metadata(((REQUEST_ID, _request_id(context)),))
+            while event:
+                await context.write(event)
+                event = await events.get()
+            await answering  # which raises what went wrong
+        finally:
+            answering.cancel()
+            await asyncio.wait({answering})
 
     async def BatchGenerateReplies(
         self, request: pb.BatchGenerateRepliesRequest, context: _Context
@@ -129,6 +140,27 @@ class DialogServicer(dialog_pb2_grpc.DialogServiceServicer):
         self, request: pb.GenerateRepliesRequest, deadline: float
     ) -> pb.GenerateRepliesResponse:
         return _response(await self._responder.respond(_reply_request(request), deadline=deadline))
+
+    async def _put_events(
+        self,
+        request: pb.GenerateRepliesRequest,
+        deadline: float,
+        events: asyncio.Queue[pb.StreamRepliesResponse | None],
+    ) -> None:
+        """Each reply as soon as it is known, then the summary, and None however it ends."""
+
+        def on_reply(index: int, candidate: Candidate) -> None:
+            reply = pb.IndexedReply(index=index, reply=_reply(candidate))
+            events.put_nowait(pb.StreamRepliesResponse(reply=reply))
+
+        try:
+            asked = _reply_request(request)
+            response = await self._responder.respond(asked, deadline=deadline, on_reply=on_reply)
+            summary = _response(response)
+            summary.ClearField("replies")
+            events.put_nowait(pb.StreamRepliesResponse(summary=summary))
+        finally:
+            events.put_nowait(None)
 
     async def _batch_result(
         self, request: pb.GenerateRepliesRequest, deadline: float, request_id: str

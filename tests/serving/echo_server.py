@@ -40,7 +40,8 @@ class EchoModel:
     """A reply is a function of what was said, the seed and its number, and nothing else.
 
     Saying "poison" makes it fail. ``hold`` makes it wait, asking whether anybody still cares;
-    ``variety`` bounds how many different replies it has.
+    ``variety`` bounds how many different replies it has; ``early`` replies to each request are
+    finished before the wait.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class EchoModel:
         self.variety = variety
         self.fingerprint = fingerprint
         self.seconds = 0.0
+        self.early = 0
         self.batches: list[list[GenerationRequest]] = []
         self.finished: list[GenerationRequest] = []
         self._released = threading.Event()
@@ -73,9 +75,15 @@ class EchoModel:
         self._released.set()
 
     def generate(
-        self, requests: Sequence[GenerationRequest], is_abandoned: Callable[[int], bool]
+        self,
+        requests: Sequence[GenerationRequest],
+        is_abandoned: Callable[[int], bool],
+        on_reply: Callable[[int, int, Candidate], None],
     ) -> list[GenerationResult | None]:
         self.batches.append(list(requests))
+        for index, request in enumerate(requests):
+            for number, candidate in enumerate(self._candidates(request)[: self.early]):
+                on_reply(index, number, candidate)
         time.sleep(self.seconds)
         gone: set[int] = set()
         is_released = False
@@ -84,13 +92,26 @@ class EchoModel:
             gone |= {index for index in range(len(requests)) if is_abandoned(index)}
         if any("poison" in request.turns[-1] for request in requests):
             raise RuntimeError("a secret of the model")
-        return [
+        results = [
             None if index in gone else self._result(request)
             for index, request in enumerate(requests)
         ]
+        for index, result in enumerate(results):
+            for number, candidate in enumerate(result.candidates if result else ()):
+                if number >= self.early:
+                    on_reply(index, number, candidate)
+        return results
 
     def _result(self, request: GenerationRequest) -> GenerationResult:
         self.finished.append(request)
+        candidates = self._candidates(request)
+        return GenerationResult(
+            candidates=candidates,
+            draws=len(candidates),
+            context_truncated=len(request.turns[-1]) > 200,
+        )
+
+    def _candidates(self, request: GenerationRequest) -> tuple[Candidate, ...]:
         texts: dict[str, None] = {}
         for draw in range(4 * request.reply_count + 64):
             key = hashlib.sha256(f"{request.seed} {draw}".encode()).digest()
@@ -98,11 +119,7 @@ class EchoModel:
             text = before_first(text, request.sampling.stop)
             if text and text not in request.excluded and len(texts) < request.reply_count:
                 texts[text] = None
-        return GenerationResult(
-            candidates=tuple(_candidate(text) for text in texts),
-            draws=len(texts),
-            context_truncated=len(request.turns[-1]) > 200,
-        )
+        return tuple(_candidate(text) for text in texts)
 
 
 def _candidate(text: str) -> Candidate:

@@ -8,7 +8,7 @@ import pytest
 from echo_server import EchoModel
 
 from dialog_service.errors import DeadlinePassed, GenerationFailed, NotReady, Overloaded
-from dialog_service.generation import GenerationRequest, SamplingParameters
+from dialog_service.generation import Candidate, GenerationRequest, SamplingParameters
 from dialog_service.serving.batcher import Batcher, BatchLimits, Generated
 from dialog_service.serving.metrics import Metrics
 
@@ -202,6 +202,52 @@ async def test_one_bad_request_fails_alone():
             await bad
     assert isinstance(failure.value.__cause__, RuntimeError)
     assert len(model.batches[0]) == 4
+
+
+async def test_replies_are_told_in_the_loop_before_the_answer():
+    model = EchoModel()
+    model.early = 2
+    told: list[tuple[int, str]] = []
+
+    def on_reply(number: int, candidate: Candidate) -> None:
+        asyncio.get_running_loop()  # raises in another thread
+        told.append((number, candidate.text))
+
+    async with batching(model) as batcher:
+        model.hold()
+        deadline = asyncio.get_running_loop().time() + 10
+        asked = batcher.submit(request(count=4), deadline=deadline, on_reply=on_reply)
+        answer = asyncio.create_task(asked)
+        await until(lambda: len(told) == 2)
+        assert not answer.done()
+        model.release()
+        assert told == list(enumerate(texts(await answer)))
+
+
+class LateModel(EchoModel):
+    """Finishes its replies, whether or not anybody still cares."""
+
+    def generate(self, requests, is_abandoned, on_reply):
+        return super().generate(requests, lambda _: False, on_reply)
+
+
+async def test_whoever_has_gone_is_told_nothing():
+    model = LateModel()
+    told: list[int] = []
+    async with batching(model) as batcher:
+        model.hold()
+        deadline = asyncio.get_running_loop().time() + 10
+        listening = batcher.submit(
+            request(), deadline=deadline, on_reply=lambda number, _: told.append(number)
+        )
+        gone, stays = asyncio.create_task(listening), submit(batcher, request("stays"))
+        await until(lambda: model.batches)
+        gone.cancel()
+        await asyncio.sleep(0.02)
+        model.release()
+        await stays
+    assert len(model.finished) == 2
+    assert told == []
 
 
 async def test_background_work_waits_until_nobody_else_does():

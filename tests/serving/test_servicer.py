@@ -241,15 +241,6 @@ async def test_a_model_that_fails_fails_only_the_guilty_and_tells_nothing(
     assert request_id in {getattr(record, "request_id", None) for record in caplog.records}
 
 
-async def test_what_this_version_does_not_offer_is_unimplemented():
-    async with running() as service:
-        inner = pb.GenerateRepliesRequest(turns=[pb.Turn(text="hi")])
-        stream = service.stub.StreamReplies(pb.StreamRepliesRequest(request=inner))
-        error = await failure(anext(aiter(stream)))
-    assert error.code() == grpc.StatusCode.UNIMPLEMENTED
-    assert "not offered" in error.details()
-
-
 async def test_models_are_described():
     async with running(max_replies=7) as service:
         [model] = (await service.stub.ListModels(pb.ListModelsRequest())).models

@@ -30,6 +30,12 @@ class Moody(dialog_pb2_grpc.DialogServiceServicer):
     async def GetModel(self, request, context):
         await asyncio.sleep(30)
 
+    async def StreamReplies(self, request, context):
+        if self.moods:
+            await context.abort(self.moods.pop(0), "not now")
+        await context.write(pb.StreamRepliesResponse(reply=pb.IndexedReply(index=0)))
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "gone in the middle")
+
 
 @contextlib.asynccontextmanager
 async def moody(servicer: Moody) -> AsyncIterator[str]:
@@ -111,6 +117,18 @@ async def test_a_failed_stream_says_why():
             await asyncio.to_thread(talk)
     for failure in (failed.value, blocked.value):
         assert [v.field for v in failure.violations] == ["turns"]
+
+
+async def test_a_stream_is_tried_again_before_its_first_reply_and_never_after():
+    servicer = Moody(*[grpc.StatusCode.UNAVAILABLE] * 2)
+    received = []
+    async with moody(servicer) as target, AsyncDialogClient(target) as client:
+        events = client.stream_replies(REQUEST)
+        received.append((await anext(events)).reply.index)
+        with pytest.raises(CallFailed, match="gone in the middle"):
+            received.append((await anext(events)).reply.index)
+    assert servicer.moods == []
+    assert received == [0]
 
 
 async def test_leaving_a_stream_ends_the_work():

@@ -299,21 +299,19 @@ class RunConfig(Config):
             planned_steps: of the whole run.
         """
         dropout = self.objective.word_dropout
-        objective = ObjectiveConfig(
-            terms=tuple(
-                term.model_copy(
-                    update={
-                        "weight": term.weight
-                        * (mean_target_tokens if term.per == "token" else 1.0),
-                        "per": "example",
-                        "schedule": term.schedule.in_fractions(planned_steps),
-                    }
-                )
-                for term in self.objective.terms
-            ),
-            word_dropout=dropout.model_copy(
-                update={"schedule": dropout.schedule.in_fractions(planned_steps)}
-            ),
+        terms = tuple(
+            term.model_copy(
+                update={
+                    "weight": term.weight * (mean_target_tokens if term.per == "token" else 1.0),
+                    "per": "example",
+                    "schedule": term.schedule.in_fractions(planned_steps),
+                }
+            )
+            for term in self.objective.terms
         )
+        word_dropout = dropout.model_copy(
+            update={"schedule": dropout.schedule.in_fractions(planned_steps)}
+        )
+        objective = self.objective.model_copy(update={"terms": terms, "word_dropout": word_dropout})
         model = self.model.model_copy(update={"vocab_size": vocab_size})
         return self.model_copy(update={"model": model, "objective": objective})

@@ -35,15 +35,15 @@ class Preset:
     """Everything about a run that no variant changes.
 
     ``wasserstein`` sizes DED, VED and WED, ``conditional`` GRU, CVAE and Coupled-CVAE,
-    ``contextual`` our own, which sees several turns. Then the schedules: of MMD, of the spread term
-    beside it, of VED's KL and word dropout, of CVAE's KL. The two initial scales are those of
-    the first family's posterior and of the others'.
+    ``contextual`` our own, which sees several turns; None where there is none. Then the schedules:
+    of MMD, of the spread term beside it, of VED's KL and word dropout, of CVAE's KL. The two
+    initial scales are those of the first family's posterior and of the others'.
     """
 
     name: str
     wasserstein: Sizes
     conditional: Sizes
-    contextual: Sizes
+    contextual: Sizes | None
     tied_output: bool
     mmd_base_per_dimension: float
     initial_scale: float
@@ -54,6 +54,20 @@ class Preset:
     word_dropout: WordDropoutConfig
     kl_ramp: RampSchedule
 
+
+_CONTEXTUAL = Sizes(
+    embedding_dim=128,
+    encoder_hidden_size=128,
+    decoder_hidden_size=256,
+    latent_dim=32,
+    dropout=0.2,
+    output_dropout=0.2,
+    vocabulary_mode="unigram",
+    vocabulary_size=4000,
+    max_context_tokens=60,
+    max_response_tokens=30,
+    optimisation=OptimisationConfig(epochs=8, batch_size=128, learning_rate=2e-3),
+)
 
 SMALL = Preset(
     name="small",
@@ -85,19 +99,7 @@ SMALL = Preset(
             epochs=8, batch_size=128, learning_rate=2e-3, clip_norm=30.0
         ),
     ),
-    contextual=Sizes(
-        embedding_dim=128,
-        encoder_hidden_size=128,
-        decoder_hidden_size=256,
-        latent_dim=32,
-        dropout=0.2,
-        output_dropout=0.2,
-        vocabulary_mode="unigram",
-        vocabulary_size=4000,
-        max_context_tokens=60,
-        max_response_tokens=30,
-        optimisation=OptimisationConfig(epochs=8, batch_size=128, learning_rate=2e-3),
-    ),
+    contextual=_CONTEXTUAL,
     tied_output=True,
     mmd_base_per_dimension=2.0,
     initial_scale=0.1,
@@ -136,7 +138,7 @@ MEDIUM = replace(
         ),
     ),
     contextual=replace(
-        SMALL.contextual,
+        _CONTEXTUAL,
         embedding_dim=256,
         encoder_hidden_size=256,
         decoder_hidden_size=512,
@@ -173,7 +175,9 @@ BEST = replace(
         optimisation=_LARGEST.model_copy(update={"clip_norm": 30.0}),
     ),
     contextual=replace(
-        MEDIUM.contextual,
+        _CONTEXTUAL,
+        dropout=0.3,
+        output_dropout=0.3,
         embedding_dim=512,
         encoder_hidden_size=512,
         decoder_hidden_size=1024,
@@ -183,7 +187,7 @@ BEST = replace(
         optimisation=_LARGEST,
     ),
 )
-"""As large as 50M parameters allow."""
+"""For a GPU: 18M to 26M parameters, by the variant."""
 
 PAPER = replace(
     MEDIUM,
@@ -229,6 +233,7 @@ PAPER = replace(
             clip_norm=30.0,
         ),
     ),
+    contextual=None,
     tied_output=False,
     mmd_base_per_dimension=4.0,
     conditional_initial_scale=1.0,
@@ -247,7 +252,8 @@ preset:
 
 - cells are layer-normalised there, plain ``nn.LSTM`` here; the decoder has 1000 units there
   (``--set model.decoder.hidden_size=1000``);
-- embeddings come from word2vec and are frozen there, are trained from scratch here;
+- embeddings come from word2vec and are frozen there, are trained from scratch here,
+  from a deviation of one;
 - posts and replies have a vocabulary each, fitted on all splits there; here one, on train only;
 - batches keep the file's order and drop the last rows there; here they are shuffled every epoch;
 - gradients are clipped element-wise at 5 there, by their global norm here;

@@ -6,6 +6,7 @@ Weights are the papers'; those stated per token are converted by ``RunConfig.res
 from collections.abc import Callable
 
 from dialog_service.checkpoint import SamplingDefaults
+from dialog_service.errors import ConfigError
 from dialog_service.models.config import (
     ConditionalGaussianPrior,
     DiracPosterior,
@@ -200,12 +201,16 @@ def coupled_cvae(preset: Preset) -> RunConfig:
 def bow_cvae(preset: Preset) -> RunConfig:
     """Ours: a CVAE over several turns whose z is also asked for the response's words.
 
-    What the papers' systems leave out and is known to help, in one: LSTMs with a vocabulary layer
-    tied to the embeddings, three turns of context, the bag-of-words loss (Zhao et al., ACL 2017),
-    smoothed targets, and every training pair once. ``python -m train.experiments ablation`` takes
-    one away at a time.
+    To CVAE it adds LSTMs with a vocabulary layer tied to the embeddings, three turns of context,
+    the bag-of-words loss (Zhao et al., ACL 2017), and a training set without repeats.
+    ``python -m train.experiments ablation`` takes one away at a time.
+
+    Raises:
+        ConfigError: the preset has no sizes for it, being that of the papers' systems.
     """
     sizes = preset.contextual
+    if sizes is None:
+        raise ConfigError(f"--preset {preset.name} has the papers' systems alone, not bow_cvae")
     return RunConfig(
         variant="bow_cvae",
         preset=preset.name,
@@ -235,7 +240,6 @@ def bow_cvae(preset: Preset) -> RunConfig:
                 KlTerm(weight=1.0, per="example", schedule=preset.kl_ramp),
                 BagOfWordsTerm(),
             ),
-            label_smoothing=0.1,
         ),
         data=_data(sizes).model_copy(
             update={

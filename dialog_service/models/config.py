@@ -156,9 +156,8 @@ DecoderConfig = Annotated[LstmDecoder | GruDecoder, Field(discriminator="kind")]
 class ModelConfig(Config):
     """One served model: what every axis is, and how large.
 
-    ``embedding_std`` is the deviation at which embeddings start; None is E^-1/2, from which a model
-    learns more slowly: DED ``small`` is at 4.8 nats a token after 200 steps of 32 pairs, at 4.6
-    from 1; a GRU under a tanh layer stays at the words' frequencies for an epoch.
+    ``embedding_std`` is the deviation at which embeddings start; None, E^-1/2, from which models
+    learn more slowly, is that of older checkpoints.
     """
 
     vocab_size: PositiveInt

@@ -15,10 +15,10 @@ from train.config import (
     RampSchedule,
     RunConfig,
 )
-from train.overrides import overridden
+from train.overrides import differences, overridden
 from train.presets import PAPER, PRESETS, SMALL, preset_named
 from train.run_inputs import make_inputs
-from train.variants import VARIANTS, coupled_cvae, cvae, ded, gru, ved, wed_d, wed_s
+from train.variants import VARIANTS, bow_cvae, coupled_cvae, cvae, ded, gru, ved, wed_d, wed_s
 
 
 def weights(config: RunConfig) -> dict[str, float]:
@@ -57,8 +57,27 @@ def test_each_variant_is_its_row_of_the_table():
     assert rows.items() >= published.items()
 
 
+OWN_OF_THE_PAPERS = ("bow_cvae", "paper")
+PAIRS = [
+    (name, preset) for name in VARIANTS for preset in PRESETS if (name, preset) != OWN_OF_THE_PAPERS
+]
+
+
+def test_the_papers_preset_has_no_system_of_ours():
+    with pytest.raises(ConfigError, match="--preset paper has the papers' systems alone"):
+        bow_cvae(PAPER)
+
+
 @pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("preset", PRESETS)
+def test_a_resolved_config_differs_in_what_the_corpus_decides_alone(name: str):
+    smoothing = ["objective.label_smoothing=0.1"]
+    asked = overridden(VARIANTS[name](SMALL), smoothing)
+    resolved = asked.resolved(vocab_size=9, mean_target_tokens=2.0, planned_steps=100)
+    changed = {line.split()[0].rpartition(".")[2] for line in differences(asked, resolved)}
+    assert changed <= {"vocab_size", "weight", "per"}
+
+
+@pytest.mark.parametrize(("name", "preset"), PAIRS)
 def test_every_variant_of_every_preset_is_valid_and_named(name: str, preset: str):
     config = VARIANTS[name](preset_named(preset))
     assert overridden(config, []) == config  # validated as a whole
@@ -67,7 +86,7 @@ def test_every_variant_of_every_preset_is_valid_and_named(name: str, preset: str
     expected = {
         sizes.wasserstein.latent_dim,
         0 if name == "gru" else sizes.conditional.latent_dim,
-        sizes.contextual.latent_dim,
+        sizes.contextual.latent_dim if sizes.contextual else None,
     }
     assert config.model.latent_dim in expected
     if preset == "best":

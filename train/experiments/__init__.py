@@ -1,1 +1,1 @@
-"""The papers' tables, trained and scored row by row: ``python -m train.experiments --help``."""
+"""Tables of models, trained and scored row by row: ``python -m train.experiments --help``."""

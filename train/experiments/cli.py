@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dialog_service.errors import ConfigError, UserError
 from train.data.corpora import CorpusSource
-from train.data.examples import load_examples
+from train.data.examples import ExampleOptions, load_examples
 from train.data.pairs import PairMode
 from train.experiments.collection import TABLE_MD, collect, write_table
 from train.experiments.request import Place, Request, Run
@@ -19,7 +19,7 @@ from train.experiments.row_job import is_finished
 from train.experiments.runner import Effort, Ending, automatic_jobs, run_all
 from train.experiments.tables import EXPERIMENTS, experiment_named
 
-_HELP = """Train and score a table, row by row, each beside what its paper reports.
+_HELP = """Train and score a table, row by row, a paper's rows beside what it reports.
 
 dailydialog: DED, VED, WED-D, WED-S (Stochastic WAE, Table 2).
 switchboard: GRU, CVAE, Coupled-CVAE with four weights (Coupled-VAE, Table 8).
@@ -48,7 +48,10 @@ def experiments(
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     rows: Annotated[
         str | None,
-        typer.Option(help="Rows, separated by commas.", show_default="all of the table"),
+        typer.Option(
+            help="Rows to train, separated by commas; the table shows all that are finished.",
+            show_default="all of the table",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="A folder.", show_default="runs/experiments-<table>")
@@ -120,6 +123,8 @@ def experiments(
             jobs=_jobs(jobs, request),
             budget_seconds=None if budget_minutes is None else budget_minutes * 60,
         )
+        for run in request.runs():
+            run.refuse_other_values()
         ending = _NOTHING_DONE if only_table else _done(request, effort, console)
         _show(request, collect_to, console)
     except UserError as error:
@@ -168,19 +173,21 @@ def _done(request: Request, effort: Effort, console: Console) -> Ending:
         UserError: the corpus, a flag, or a folder that holds something else.
     """
     configs = [run.config() for run in request.runs()]
-    for run in request.runs():
-        run.refuse_other_values()
     with console.status("looking at what is finished"):
         left = [run for run in request.runs() if not is_finished(run)]
     if not left:
         return _NOTHING_DONE
-    corpus = request.experiment.corpus
-    with console.status(f"reading {corpus}"):
-        source = CorpusSource(corpus=corpus, data_dir=request.place.data_dir)
-        pairs = len(load_examples(source, configs[0].data.examples).train)
+    with console.status(f"reading {request.experiment.corpus}"):
+        pairs = _training_pairs(request, {config.data.examples for config in configs})
     _say(console, f"{len(left)} of {len(configs)} rows to do, {effort.jobs} at a time")
     effort = replace(effort, training_pairs=pairs)
     return run_all(left, effort, console, lambda: _write(request))
+
+
+def _training_pairs(request: Request, options: set[ExampleOptions]) -> dict[ExampleOptions, int]:
+    """How many pairs there are to train on, by how they are made."""
+    source = CorpusSource(corpus=request.experiment.corpus, data_dir=request.place.data_dir)
+    return {each: len(load_examples(source, each).train) for each in options}
 
 
 def _show(request: Request, collect_to: Path | None, console: Console) -> None:
@@ -190,18 +197,25 @@ def _show(request: Request, collect_to: Path | None, console: Console) -> None:
         UserError: a file that cannot be read or written.
     """
     finished = _write(request)
+    whole = _whole(request)
     place = request.place.output / TABLE_MD
-    _say(console, f"{len(finished)} of {len(request.runs())} rows in {place}")
+    _say(console, f"{len(finished)} of {len(whole.runs())} rows in {place}")
     if finished and collect_to:
-        _say(console, f"copied to {collect(request, finished, collect_to)}")
+        _say(console, f"copied to {collect(whole, finished, collect_to)}")
 
 
 def _write(request: Request) -> list[Run]:
     """The table of what is finished, if anything is; the runs in it."""
-    finished = [run for run in request.runs() if is_finished(run)]
+    whole = _whole(request)
+    finished = [run for run in whole.runs() if run.is_as_asked() and is_finished(run)]
     if finished:
-        write_table(request, finished, request.place.output)
+        write_table(whole, finished, request.place.output)
     return finished
+
+
+def _whole(request: Request) -> Request:
+    """The same with every row of the table: what was trained before stays in it."""
+    return replace(request, rows=request.experiment.rows)
 
 
 def _say_ending(ending: Ending, request: Request, console: Console) -> None:

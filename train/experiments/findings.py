@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dialog_service.checkpoint import META
 from dialog_service.errors import CheckpointError
+from train.experiments.experiment import Decoding, Section
 from train.experiments.machine import Machine
 from train.experiments.request import Run
-from train.experiments.tables import Decoding, Section
 from train.metrics.intervals import Estimate
 from train.presets import preset_named
 from train.variants import VARIANTS

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from train.experiments.experiment import Column, Experiment
 from train.experiments.findings import Training
 from train.experiments.result import Line, SplitTable, Table
-from train.experiments.tables import Column, Experiment
 from train.metrics.intervals import Estimate
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from dialog_service.errors import ConfigError
 from train.config import RunConfig
 from train.data.pairs import PairMode
+from train.experiments.experiment import Experiment, Section, TableRow
 from train.experiments.row_folder import RowFolder
-from train.experiments.tables import Experiment, Section, TableRow
 from train.overrides import overridden
 from train.presets import preset_named
 from train.variants import VARIANTS
@@ -84,6 +84,7 @@ class Run:
         words = (
             *(request.preset, request.experiment.corpus, str(request.pair_mode)),
             *(request.place.device, request.place.precision, *request.assignments),
+            *self.row.assignments,
         )
         return f"{self.row.variant}-{hashlib.sha256(' '.join(words).encode()).hexdigest()[:8]}"
 
@@ -130,6 +131,17 @@ class Run:
         except ConfigError as error:
             raise ConfigError(f"row {row.key}: {error}") from error
 
+    def fingerprint(self) -> str:
+        """Of the whole config: it changes where a default does, though the words stay the same."""
+        return hashlib.sha256(self.config().model_dump_json().encode()).hexdigest()[:16]
+
+    def is_as_asked(self) -> bool:
+        """Whether what was begun in the folder, if anything was, is this."""
+        record = self.folder.record()
+        return record is None or (
+            record.arguments == self.asked and record.config in ("", self.fingerprint())
+        )
+
     def refuse_other_values(self) -> None:
         """Make sure that a training begun in the folder is this one.
 
@@ -137,12 +149,16 @@ class Run:
             ConfigError: it was begun with other values.
         """
         record = self.folder.record()
-        if record and record.arguments != self.asked:
-            raise ConfigError(
-                f"--output {self.request.place.output}: {self.name} was begun as "
-                f"'{' '.join(record.arguments)}', not '{' '.join(self.asked)}'; "
-                "name another folder"
-            )
+        if record is None or self.is_as_asked():
+            return
+        begun = (
+            f"begun as '{' '.join(record.arguments)}', not '{' '.join(self.asked)}'"
+            if record.arguments != self.asked
+            else f"begun by a version with other defaults: see its {self.folder.config.name}"
+        )
+        raise ConfigError(
+            f"--output {self.request.place.output}: {self.name} was {begun}; name another folder"
+        )
 
 
 def _pair_mode(request: Request) -> list[str]:

@@ -1,4 +1,4 @@
-"""The finished table: every row beside the paper's, as JSON and as Markdown.
+"""The finished table, each row beside what its paper reports, as JSON and as Markdown.
 
 Knows nothing of how rows come about; everything in it was read from their folders.
 """
@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from train.experiments.experiment import Column, Decoding, Experiment, Section, TableRow
 from train.experiments.findings import EvaluationReport, Training, read_report, read_training
 from train.experiments.request import Request, Run
-from train.experiments.tables import Column, Decoding, Experiment, Section, TableRow
 from train.metrics.intervals import Estimate
 
 # Quantile .975 of Student's t by degrees of freedom (any statistics textbook's table).

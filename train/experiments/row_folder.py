@@ -19,7 +19,8 @@ _Document = TypeVar("_Document", bound=BaseModel)
 class RowRecord(BaseModel):
     """``row.json``: how the training was begun, and every machine that it went on on.
 
-    ``epochs`` are those a time budget allowed; None is as many as the preset says.
+    ``epochs`` are those a time budget allowed; None is as many as the preset says. ``config`` is
+    ``Run.fingerprint``; empty is that of an earlier version.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,6 +28,7 @@ class RowRecord(BaseModel):
     arguments: tuple[str, ...]
     epochs: int | None
     machines: tuple[Machine, ...]
+    config: str = ""
 
 
 class EvaluationRecord(BaseModel):
@@ -94,6 +96,10 @@ class RowFolder(RunFolder):
         if done is None or not (folder / "report.json").is_file():
             return False
         return done.arguments == arguments and done.checkpoint == self.checkpoint()
+
+    def forget_evaluation(self, split: str) -> None:
+        """Take the mark off before another evaluation goes into the same folder."""
+        (self.evaluation(split) / "done.json").unlink(missing_ok=True)
 
     def keep_evaluation(self, split: str, arguments: tuple[str, ...], seconds: float) -> None:
         """Mark an evaluation as whole."""

@@ -1,28 +1,29 @@
 """One row from where it stands to its reports: train or resume, then evaluate what is not yet."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from train.data.examples import ExampleOptions
 from train.experiments.board import Board
 from train.experiments.budget import Budget, Plan, measured_speed, planned
 from train.experiments.children import Children
+from train.experiments.experiment import Section
 from train.experiments.machine import this_machine
 from train.experiments.request import Run
 from train.experiments.row_folder import RowFolder, RowRecord
-from train.experiments.tables import Section
 
 LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What all rows work with; ``budget`` and ``training_pairs`` belong together."""
+    """What all rows work with; a ``budget`` needs the pairs there are by each row's options."""
 
     children: Children
     board: Board
     budget: Budget | None = None
-    training_pairs: int = 0
+    training_pairs: Mapping[ExampleOptions, int] = field(default_factory=dict)
     clock: Callable[[], float] = field(default=time.monotonic)
 
 
@@ -53,7 +54,10 @@ def _train(run: Run, tools: Tools) -> None:
     is_begun = folder.has_state()
     if not is_begun:
         folder.forget_false_start()
-        record = RowRecord(arguments=run.asked, epochs=_budgeted_epochs(run, tools), machines=())
+        epochs = _budgeted_epochs(run, tools)
+        record = RowRecord(
+            arguments=run.asked, epochs=epochs, machines=(), config=run.fingerprint()
+        )
     record = record or RowRecord(arguments=run.asked, epochs=None, machines=())
     folder.keep_record(_with_machine(record, run))
     more = ["--resume"] if is_begun else []
@@ -75,11 +79,12 @@ def _budgeted_epochs(run: Run, tools: Tools) -> int | None:
     share, began = tools.budget.share(), tools.clock()
     tools.board.tell(run.name, "measuring how fast it trains")
     speed = measured_speed(run, tools.children)
-    optimisation = run.config().optimisation
+    config = run.config()
+    optimisation, pairs = config.optimisation, tools.training_pairs[config.data.examples]
     plan = planned(
         share - (tools.clock() - began),
         speed,
-        steps_per_epoch=max(1, tools.training_pairs // optimisation.batch_size),
+        steps_per_epoch=max(1, pairs // optimisation.batch_size),
         epochs=optimisation.epochs,
         evaluation_seconds=_slowest_evaluation(run),
     )
@@ -109,6 +114,7 @@ def _with_machine(record: RowRecord, run: Run) -> RowRecord:
 
 def _evaluate(run: Run, section: Section, tools: Tools) -> None:
     tools.board.tell(run.name, f"evaluating, {section.split}")
+    run.folder.forget_evaluation(section.split)
     began = tools.clock()
     log = run.folder.path / f"evaluate-{section.split}.log"
     tools.children.run(run.evaluation(section), log)

@@ -3,13 +3,14 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
 from dialog_service.errors import UserError
+from train.data.examples import ExampleOptions
 from train.experiments.board import Board
 from train.experiments.budget import Budget
 from train.experiments.children import POLL_SECONDS, Children, CommandFailed, Stopped
@@ -28,7 +29,7 @@ class Effort:
 
     jobs: int
     budget_seconds: float | None = None
-    training_pairs: int = 0
+    training_pairs: Mapping[ExampleOptions, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

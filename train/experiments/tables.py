@@ -3,123 +3,13 @@
 Figures reported by the papers are copied from their tables; nothing here is measured.
 """
 
-import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from dialog_service.errors import ConfigError
 from train.data.pairs import PairMode
-
-
-class Decoding(enum.StrEnum):
-    """The ways of decoding that get a line each.
-
-    OWN: the checkpoint's sampling defaults. DRAWN: the papers' own way. GREEDY: nothing is drawn;
-    for a model without noise this is the papers' way.
-    """
-
-    OWN = "own sampling"
-    DRAWN = "z drawn, greedy tokens"
-    GREEDY = "z not drawn, greedy tokens"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column: a figure of the report by its key, times ``scale``.
-
-    ``is_health`` figures are the model's, whatever the decoding, so they stand on one line.
-    """
-
-    key: str
-    title: str
-    decimals: int
-    scale: float = 1.0
-    is_health: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """One table: a split of the test pairs, the flags of its evaluation, its columns.
-
-    ``is_reported``: whether the paper's figures are on these pairs, as far as ours can be.
-    """
-
-    split: str
-    title: str
-    columns: tuple[Column, ...]
-    flags: tuple[str, ...] = ()
-    is_reported: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableRow:
-    """A system to train: the program ``python -m train.<...>`` with its flags.
-
-    Attributes:
-        key: names its folders.
-        variant: key of ``train.variants.VARIANTS``.
-        assignments: ``path=value`` each, as ``--set`` takes them.
-        reported: the paper's figures by column key, in the column's unit.
-        difference: in a sentence, what of this row is not as in the paper.
-    """
-
-    key: str
-    title: str
-    variant: str
-    program: str
-    flags: tuple[str, ...] = ()
-    assignments: tuple[str, ...] = ()
-    reported: Mapping[str, float] = field(default_factory=dict)
-    difference: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
-    """A table: its rows, what it is shown as, and what sets all of it apart from a paper's.
-
-    Attributes:
-        name: what it is asked for by; names its folders.
-        source: the paper whose figures stand beside ours; None for a table of our own.
-    """
-
-    name: str
-    corpus: str
-    pair_mode: PairMode
-    source: str | None
-    reported_epochs: str
-    sections: tuple[Section, ...]
-    rows: tuple[TableRow, ...]
-    reported_test_set: Mapping[str, float]
-    differences: tuple[str, ...]
-
-    def chosen(self, keys: str | None) -> tuple[TableRow, ...]:
-        """The rows of a comma-separated list, in the table's order; None is all of them.
-
-        Raises:
-            ConfigError: a row that does not exist, or none at all; names those there are.
-        """
-        if keys is None:
-            return self.rows
-        asked = {key.strip() for key in keys.split(",") if key.strip()}
-        known = [row.key for row in self.rows]
-        unknown = sorted(asked - set(known))
-        if unknown or not asked:
-            raise ConfigError(
-                f"--rows {', '.join(unknown) or repr(keys)}: {self.name} has {', '.join(known)}"
-            )
-        return tuple(row for row in self.rows if row.key in asked)
-
-
-_TEXT_COLUMNS = (
-    Column(key="bleu_2", title="BLEU-2", decimals=2),
-    Column(key="bleu_4", title="BLEU-4", decimals=2),
-    Column(key="entropy", title="entropy", decimals=2),
-    Column(key="dist_1", title="Dist-1", decimals=3),
-    Column(key="dist_2", title="Dist-2", decimals=3),
-    Column(key="unique_replies", title="unique of 10", decimals=1),
-    Column(key="relevance", title="relevance", decimals=3),
-)
-_NLL = Column(key="nll", title="NLL", decimals=1, is_health=True)
+from train.experiments.ablation import ABLATION
+from train.experiments.columns import NLL, TEXT_COLUMNS
+from train.experiments.experiment import Column, Experiment, Section, TableRow
 
 DAILYDIALOG = Experiment(
     name="dailydialog",
@@ -131,12 +21,12 @@ DAILYDIALOG = Experiment(
         Section(
             split="published",
             title="the published list's test pairs",
-            columns=(*_TEXT_COLUMNS, _NLL),
+            columns=(*TEXT_COLUMNS, NLL),
         ),
         Section(
             split="strict",
             title="test pairs without a near-duplicate in training",
-            columns=_TEXT_COLUMNS,
+            columns=TEXT_COLUMNS,
             flags=("--no-health", "--no-probes"),
             is_reported=False,
         ),
@@ -281,109 +171,6 @@ SWITCHBOARD = Experiment(
         "PPL is per token of this run's own vocabulary, so presets with other vocabularies do "
         "not compare, nor do the paper's 13,000 words.",
     ),
-)
-
-
-def _without(key: str, title: str, assignments: tuple[str, ...], difference: str) -> TableRow:
-    """Our own model with one of its parts taken away."""
-    return TableRow(
-        key=f"without-{key}",
-        title=f"without {title}",
-        variant="bow_cvae",
-        program="train.bow_cvae",
-        assignments=assignments,
-        difference=difference,
-    )
-
-
-_NO_DROPOUT = ("encoder.dropout", "decoder.dropout", "decoder.output_dropout")
-
-ABLATION = Experiment(
-    name="ablation",
-    corpus="dailydialog",
-    pair_mode=PairMode.ADJACENT,
-    source=None,
-    reported_epochs="",
-    sections=(
-        Section(
-            split="published",
-            title="the published list's test pairs",
-            columns=(
-                *_TEXT_COLUMNS,
-                _NLL,
-                Column(key="kl", title="KL", decimals=1, is_health=True),
-                Column(key="mi", title="MI", decimals=2, is_health=True),
-                Column(key="active_units", title="AU", decimals=0, is_health=True),
-            ),
-            is_reported=False,
-        ),
-    ),
-    rows=(
-        TableRow(
-            key="bow_cvae",
-            title="bow_cvae, all of it",
-            variant="bow_cvae",
-            program="train.bow_cvae",
-            difference="What the other rows lack one part of.",
-        ),
-        _without(
-            "bag_of_words",
-            "the bag-of-words loss",
-            ("objective.terms.bag_of_words.weight=0",),
-            "Nothing but the decoder asks anything of z.",
-        ),
-        _without(
-            "post",
-            "the post in the decoder",
-            ("model.bridge.kind=every_step",),
-            "The decoder knows the context through z alone.",
-        ),
-        _without(
-            "turns",
-            "earlier turns",
-            ("model.context_turns=1", "data.examples.context_turns=1"),
-            "The context is the post alone.",
-        ),
-        _without(
-            "conditional_prior",
-            "the conditional prior",
-            ('model.prior={"kind":"standard_normal"}',),
-            "z comes from N(0, I), whatever the context.",
-        ),
-        _without(
-            "label_smoothing",
-            "label smoothing",
-            ("objective.label_smoothing=0",),
-            "Targets are one-hot.",
-        ),
-        _without(
-            "deduplication",
-            "dropping repeated training pairs",
-            ("data.examples.keep_repeats=true",),
-            "Every pair is seen as often as it occurs.",
-        ),
-        _without(
-            "tied_output",
-            "tied embeddings",
-            ("model.decoder.tied_output=false",),
-            "The vocabulary layer has weights of its own.",
-        ),
-        _without(
-            "dropout",
-            "dropout",
-            tuple(f"model.{path}=0" for path in _NO_DROPOUT),
-            "Nothing is dropped.",
-        ),
-        TableRow(
-            key="cvae",
-            title="CVAE as published",
-            variant="cvae",
-            program="train.cvae",
-            difference="The paper's composition, for comparison.",
-        ),
-    ),
-    reported_test_set={},
-    differences=(),
 )
 
 EXPERIMENTS = {experiment.name: experiment for experiment in (DAILYDIALOG, SWITCHBOARD, ABLATION)}

@@ -206,21 +206,20 @@ class Objective(nn.Module):
     """rec + sum over terms of weight x schedule(progress) x term."""
 
     def __init__(self, config: ObjectiveConfig, model: LatentSeq2Seq) -> None:
-        """Build every term, those with parts of their own to the model's shapes.
+        """Build every term that weighs anything, to the model's shapes where it has parts.
 
         Raises:
             ValueError: a weight is still stated per token; ``RunConfig.resolved`` converts it.
         """
         super().__init__()
-        for term in config.terms:
+        terms = [term for term in config.terms if term.weight > 0]
+        for term in terms:
             if term.per != "example":
                 raise ValueError(f"term {term.kind!r}: the weight is not in nats per example")
         self._label_smoothing = config.label_smoothing
-        self._weights: dict[str, float] = {term.kind: term.weight for term in config.terms}
-        self.terms = nn.ModuleDict({term.kind: build_term(term, model) for term in config.terms})
-        self.schedules = nn.ModuleDict(
-            {term.kind: build_schedule(term.schedule) for term in config.terms}
-        )
+        self._weights: dict[str, float] = {term.kind: term.weight for term in terms}
+        self.terms = nn.ModuleDict({term.kind: build_term(term, model) for term in terms})
+        self.schedules = nn.ModuleDict({term.kind: build_schedule(term.schedule) for term in terms})
 
     def forward(
         self, model: LatentSeq2Seq, batch: Batch, output: ModelOutput, step: Step

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from train.experiments.board import Board
 from train.experiments.children import CommandFailed
+from train.experiments.experiment import Experiment
 from train.experiments.request import Place, Request, Run
 from train.experiments.row_folder import RowFolder, RowRecord
 from train.experiments.row_job import Tools
-from train.experiments.tables import DAILYDIALOG, Experiment
+from train.experiments.tables import DAILYDIALOG
 from train.state import RunPosition, TrainingState, save_state
 
 MakeRequest = Callable[..., Request]

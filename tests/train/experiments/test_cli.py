@@ -32,14 +32,20 @@ def test_help_teaches():
     result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert result.exit_code == 0
     shown = " ".join(result.output.split())
-    for taught in ("Stochastic WAE, Table 2", "Ctrl-C", "--budget-minutes", "--collect", "--seeds"):
+    for taught in (
+        "Stochastic WAE, Table 2",
+        "Ctrl-C",
+        "--budget-minutes",
+        "--collect",
+        "ablation:",
+    ):
         assert taught in shown
 
 
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        (["snli"], "no table of 'snli': there is dailydialog, switchboard"),
+        (["snli"], "no table of 'snli': there is dailydialog, switchboard, ablation"),
         (["dailydialog", "--rows", "wae"], "dailydialog has ded, ved, wed_d, wed_s"),
         (["dailydialog", "--seeds", "a"], "--seeds 'a': expected whole numbers"),
         (["dailydialog", "--seeds", ""], "expected whole numbers, e.g. 0,1,2"),
@@ -61,7 +67,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, monkeypatch, flags: list[str], co
 def test_a_table_of_nothing_is_no_table(tmp_path: Path):
     result = run("dailydialog", "--rows", "ded", "--output", tmp_path / "out", "--only-table")
     assert result.exit_code == 0
-    assert "0 of 1 rows" in result.stderr
+    assert "0 of 4 rows" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -126,3 +132,8 @@ def test_a_table_stopped_by_ctrl_c_is_continued(
     again = run(*flags)
     assert again.exit_code == 0
     assert "gru-seed0" not in again.stderr
+
+    table = (tmp_path / "out" / "table.md").read_text()
+    other = run(*flags, "--only-table", "--preset", "medium")
+    assert "gru-seed0 was begun as" in one_line(other)
+    assert (tmp_path / "out" / "table.md").read_text() == table

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dialog_service.errors import CheckpointError
+from train.experiments.ablation import ABLATION
 from train.experiments.collection import collect, write_table
 from train.experiments.findings import read_training
 from train.experiments.markdown import markdown
@@ -177,3 +178,15 @@ def test_the_table_is_written_whole(table_of_two, tmp_path: Path):
     request, finished = table_of_two
     write_table(request, finished, tmp_path / "t")
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["table.json", "table.md"]
+
+
+def test_a_table_of_our_own_speaks_of_no_paper(make_request: MakeRequest):
+    request = make_request("bow_cvae", experiment=ABLATION)
+    (run,) = request.runs()
+    leave_all(run, report(("bow_cvae", "system", {"bleu_2": 4.0}), *NULLS), epochs=2, planned=2)
+    text = markdown(make_table(request, [run]), request.experiment)
+    assert text.startswith("# ablation on dailydialog, preset small, pairs: adjacent\n\nOne seed;")
+    assert "| **bow_cvae, all of it** | own sampling | 4.00 ±1.00 |" in text
+    assert "- bow_cvae, all of it: epochs: 2 of preset small's 8." in text
+    assert "paper" not in text
+    assert "reported" not in text

@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from dialog_service.errors import ConfigError
+from train.data.examples import ExampleOptions
 from train.data.pairs import PairMode
+from train.experiments.ablation import ABLATION
 from train.experiments.budget import Budget
 from train.experiments.children import CommandFailed
+from train.experiments.request import Run
 from train.experiments.row_folder import RowRecord
 from train.experiments.row_job import is_finished, run_row
 
@@ -104,7 +108,10 @@ def test_a_budget_plans_epochs_from_the_measured_speed(ded, children, make_tools
     # 10 steps a second; 640 pairs are 5 steps of 128: .55 s an epoch. Half of 8 s is for the
     # evaluation, 4 s are 7 epochs of the preset's 8.
     tools = make_tools(
-        children, budget=Budget(8, rows=1, jobs=1), training_pairs=640, clock=lambda: 0.0
+        children,
+        budget=Budget(8, rows=1, jobs=1),
+        training_pairs={ExampleOptions(): 640},
+        clock=lambda: 0.0,
     )
     run_row(ded, tools)
     measuring, training = children.commands[:2]
@@ -114,7 +121,9 @@ def test_a_budget_plans_epochs_from_the_measured_speed(ded, children, make_tools
 
 
 def test_a_budget_that_suffices_changes_nothing(ded, children, make_tools):
-    tools = make_tools(children, budget=Budget(500, rows=1, jobs=1), training_pairs=640)
+    tools = make_tools(
+        children, budget=Budget(500, rows=1, jobs=1), training_pairs={ExampleOptions(): 640}
+    )
     run_row(ded, tools)
     assert ded.folder.record().epochs is None
     assert not any("optimisation.epochs" in word for word in children.commands[1])
@@ -126,6 +135,32 @@ def test_a_folder_begun_with_other_values_is_refused(make_request, ded, children
     (other,) = make_request("ded", preset="medium").runs()
     with pytest.raises(ConfigError, match=r"was begun as .*--preset small.*name another folder"):
         other.refuse_other_values()
+
+
+def test_a_folder_begun_with_other_defaults_is_refused(ded, children, make_tools):
+    run_row(ded, make_tools(children))
+    record = ded.folder.record()
+    ded.folder.keep_record(record.model_copy(update={"config": "0123456789abcdef"}))
+    with pytest.raises(ConfigError, match=r"ded-seed0 was begun by a version with other defaults"):
+        ded.refuse_other_values()
+    ded.folder.keep_record(record.model_copy(update={"config": ""}))
+    ded.refuse_other_values()
+
+
+def test_rows_of_other_assignments_train_at_another_speed(make_request):
+    whole, untied = make_request("bow_cvae,without-tied_output", experiment=ABLATION).runs()
+    (later,) = make_request("bow_cvae", experiment=ABLATION, seeds=(5,)).runs()
+    assert whole.kind == later.kind != untied.kind
+
+
+def test_an_evaluation_under_way_is_none_that_is_done(ded, make_tools):
+    run_row(ded, make_tools(ScriptedChildren()))
+    asked = ded.evaluation_asked(ded.request.experiment.sections[0])
+    assert ded.folder.is_evaluated("published", asked)
+    changed = Run(replace(ded.request, evaluation_flags=("--no-bm25",)), ded.row, ded.seed)
+    with pytest.raises(CommandFailed):
+        run_row(changed, make_tools(ScriptedChildren(failing="--no-bm25")))
+    assert not ded.folder.is_evaluated("published", asked)
 
 
 def test_a_setting_that_does_not_fit_a_row_names_it(make_request):

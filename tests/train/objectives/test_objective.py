@@ -148,3 +148,10 @@ def test_targets_are_smoothed_in_training_alone(model: LatentSeq2Seq, output: Mo
     assert objective(model, batch, output, step).reconstruction == smoothed
     assert objective.eval()(model, batch, output, step).reconstruction == plain
     assert smoothed != plain
+
+
+def test_a_term_without_weight_is_not_built(model: LatentSeq2Seq, output: ModelOutput) -> None:
+    idle = BagOfWordsTerm(weight=0.0)
+    objective = Objective(ObjectiveConfig(terms=(idle, SPREAD)), model)
+    assert list(objective.parameters()) == []
+    assert set(objective(model, tiny_batch(), output, Step(progress=0.0)).terms) == {SPREAD.kind}

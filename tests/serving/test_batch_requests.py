@@ -130,9 +130,13 @@ async def test_what_the_queue_cannot_hold_is_refused_item_by_item():
 async def test_a_callers_deadline_ends_the_work_of_every_item():
     async with running(max_batch_sequences=10) as service:
         service.model.hold()
-        with pytest.raises(grpc.aio.AioRpcError) as late:
-            await batch(service, [request(f"say {n}") for n in range(4)], timeout=0.2)
-        assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        # Whether the caller's clock or the server's is the first to say so is a matter of luck.
+        try:
+            asked = [request(f"say {n}") for n in range(4)]
+            codes = {result.error.code for result in await batch(service, asked, timeout=0.5)}
+        except grpc.aio.AioRpcError as late:
+            codes = {late.code().value[0]}
+        assert codes == {code_pb2.DEADLINE_EXCEEDED}
         await dropped(service, 4)
         service.model.release()
         await service.ask("next")

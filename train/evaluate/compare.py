@@ -1,4 +1,7 @@
-"""Two evaluations of the same contexts: paired differences with p-values.
+"""Two evaluations of the same pairs: paired differences with p-values.
+
+Pairs are the same where the responses and the turns that both systems saw are: one may see more
+turns before a response than the other.
 
 Both systems' replies are read again and counted by dialogue; they are held in memory, contexts and
 all. What takes a classifier or a corpus, such as relevance and UniKL, is as the evaluations
@@ -40,6 +43,11 @@ class _Evaluation:
     def count(self) -> int:
         """Replies per context."""
         return self.report.rows[0].signature.replies_per_context
+
+    @property
+    def most_turns(self) -> int:
+        """Turns of the longest context."""
+        return max(len(case.context) for case in self.cases)
 
     def counted(self, count: int, by: MeasuredBy, bar: Progress) -> list[Counts]:
         """Every context's counts, with so many replies each and the measures of these."""
@@ -95,7 +103,7 @@ def _compared(
     by = common_yardsticks(first.measures, second.measures)
     sides = [side.counted(count, by, bar) for side in (first, second)]
     pairing = Pairing(_dialogues(first.cases, second.cases), sides)
-    task = bar.add_task("exchanging dialogues", total=how.exchanges)
+    task = bar.add_task("exchanging dialogues", total=how.tried(pairing.count))
     differences = pairing.differences(how, lambda: bar.advance(task))
     one, other = side_of(first.path, first.report), side_of(second.path, second.report)
     missing = (one.figures.keys() | other.figures.keys()) - differences.keys()
@@ -106,7 +114,8 @@ def _compared(
         dialogues=pairing.count,
         replies_per_context=count,
         seed=how.seed,
-        exchanges=how.exchanges,
+        exchanges=how.tried(pairing.count),
+        is_exact=how.is_exact(pairing.count),
         judge=by.judge,
         corpus=by.corpus,
         differences=differences,
@@ -134,15 +143,17 @@ def _evaluation(path: Path, console: Console) -> _Evaluation:
 def _refuse_other_contexts(first: _Evaluation, second: _Evaluation) -> None:
     pairs = zip_longest(first.cases, second.cases)
     for number, (one, other) in enumerate(pairs, start=1):
-        if one is None or other is None or _question(one) != _question(other):
+        if one is None or other is None or not _is_same(one, other):
             raise ConfigError(
                 f"{first.path} and {second.path} answer different contexts, from context {number} "
-                "on: compare evaluations of the same corpus, split and context turns"
+                "on: compare evaluations of the same corpus, part, split and pair mode"
             )
 
 
-def _question(case: Case) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return case.context, case.responses
+def _is_same(one: Case, other: Case) -> bool:
+    """Whether responses and the turns that both have, the last one at least, are the same."""
+    turns = min(len(one.context), len(other.context))
+    return (one.context[-turns:], one.responses) == (other.context[-turns:], other.responses)
 
 
 def _dialogues(*sides: Sequence[Case]) -> list[str]:
@@ -157,7 +168,8 @@ def _dialogues(*sides: Sequence[Case]) -> list[str]:
 def _notes(
     first: _Evaluation, second: _Evaluation, found: Mapping[str, Difference]
 ) -> Iterator[str]:
-    """What a reader should know of the counting."""
+    """What a reader should know of the pairing and the counting."""
+    yield from _notes_on_turns(first, second)
     if first.count != second.count:
         yield (
             f"A has {first.count} replies per context, B {second.count}: the first "
@@ -170,6 +182,17 @@ def _notes(
     ):
         if others := _unlike(side.report.rows[0].figures, figures):
             yield f"{name}: counted again, and its report says otherwise: {', '.join(others)}"
+
+
+def _notes_on_turns(first: _Evaluation, second: _Evaluation) -> Iterator[str]:
+    pairs = zip(first.cases, second.cases, strict=True)
+    differing = sum(len(one.context) != len(other.context) for one, other in pairs)
+    if differing:
+        yield (
+            f"A sees up to {first.most_turns} turns of a context, B up to {second.most_turns}; "
+            f"numbers differ in {differing:,} contexts, which are paired by the turns that both "
+            "see and the responses"
+        )
 
 
 def _unlike(reported: Mapping[str, Estimate], counted: Mapping[str, float]) -> list[str]:

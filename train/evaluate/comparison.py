@@ -19,7 +19,7 @@ COMPARISON_TABLE = "compare.md"
 _ALPHA = 0.05
 _HEADS = ("", "A", "B", "B - A", "95% interval", "p", "p Holm", "higher")
 _HOW = (
-    "p: two-sided, by random exchanges of whole dialogues between A and B; p Holm: "
+    "p: two-sided, by exchanges of whole dialogues between A and B; p Holm: "
     f"corrected for the number of figures here. Below {_ALPHA} the difference is hardly chance and "
     "the higher one is named (which way is good, the report says); above, none is shown, which is "
     "not to say that there is none. Interval of B - A: 95%, over dialogues, for this figure alone."
@@ -36,7 +36,7 @@ class Side(Document):
 
 
 class NullRow(Document):
-    """A row without a model, from the first report: the contexts are the same."""
+    """A row without a model, from the first report: the pairs are the same."""
 
     name: str
     role: Role
@@ -53,6 +53,7 @@ class Omission(Document):
 class Comparison(Document):
     """Differences B - A by the metric's key, and what is left out.
 
+    ``exchanges`` were tried; ``is_exact`` says that they are all there are.
     ``judge`` and ``corpus`` are the fingerprints of the classifier and the word frequencies that
     both were measured with, where they were.
     """
@@ -64,6 +65,7 @@ class Comparison(Document):
     replies_per_context: int
     seed: int
     exchanges: int
+    is_exact: bool = False
     judge: str | None = None
     corpus: str | None = None
     differences: dict[str, Difference]
@@ -128,14 +130,18 @@ class Comparison(Document):
     def _remarks(self) -> list[str]:
         counted = (
             f"{self.contexts:,} contexts of {self.dialogues:,} dialogues, "
-            f"{self.replies_per_context} replies to each; {self.exchanges:,} exchanges, "
-            f"seed {self.seed}"
+            f"{self.replies_per_context} replies to each; {self._tried()}, seed {self.seed}"
         )
         missing = [
             f"not compared: {', '.join(_titles(each.figures))}: {each.why}"
             for each in self.not_compared
         ]
         return [counted, *self._yardsticks(), _HOW, *missing, *self.notes]
+
+    def _tried(self) -> str:
+        if self.is_exact:
+            return f"all {self.exchanges:,} exchanges there are, so p is exact"
+        return f"{self.exchanges:,} random exchanges"
 
     def _yardsticks(self) -> list[str]:
         """What both were measured with."""
@@ -151,11 +157,12 @@ def side_of(path: Path, report: Report) -> Side:
 
 
 def null_rows_of(report: Report) -> tuple[NullRow, ...]:
-    """Every row of a report that is no system."""
+    """The rows of a report that are no system, on all pairs: rows on subsets are passed over."""
+    split = report.rows[0].signature.split
     return tuple(
         NullRow(name=row.name, role=row.role, figures=row.figures)
         for row in report.rows
-        if row.role is not Role.SYSTEM
+        if row.role is not Role.SYSTEM and row.signature.split == split
     )
 
 

@@ -39,6 +39,15 @@ class Randomisation:
     exchanges: int = 5000
     seed: int = 0
 
+    def is_exact(self, dialogues: int) -> bool:
+        """Whether so many dialogues are exchanged in every way there is."""
+        ways: int = 2**dialogues
+        return ways <= self.exchanges
+
+    def tried(self, dialogues: int) -> int:
+        """Exchanges of so many dialogues: every way there is, or as many as asked for at random."""
+        return 2**dialogues if self.is_exact(dialogues) else self.exchanges
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -158,7 +167,7 @@ class Pairing:
 
     def _stays(self, how: Randomisation) -> Iterator[Weights]:
         """(D,) ones where a dialogue's replies stay: every way, or first all and then at random."""
-        if 2**self.count <= how.exchanges:
+        if how.is_exact(self.count):
             yield from map(np.array, itertools.product([1.0, 0.0], repeat=self.count))
             return
         random = np.random.default_rng(how.seed)

@@ -278,6 +278,61 @@ def test_replies_that_are_not_those_of_the_report_are_told(tmp_path: Path):
     assert "bleu_2" in note
 
 
+def seeing_more(case: Case, *turns: str) -> Case:
+    return replace(case, context=(*turns, *case.context))
+
+
+LONGER = tuple(
+    seeing_more(case, "hello .", "hi .") if place % 2 else case for place, case in enumerate(CASES)
+)
+
+
+def test_one_may_see_more_turns_than_the_other(tmp_path: Path):
+    first = evaluation(tmp_path / "three", POOR, LONGER)
+    second = evaluation(tmp_path / "one", GOOD)
+    same = found(evaluation(tmp_path / "poor", POOR), second)
+    comparison = found(first, second)
+    assert comparison.notes == (
+        "A sees up to 3 turns of a context, B up to 1; numbers differ in 16 contexts, which are "
+        "paired by the turns that both see and the responses",
+    )
+    assert comparison.differences == same.differences  # relevance, too
+    assert found(second, first).notes[0].startswith("A sees up to 1 turns of a context, B up to 3")
+    measure(first, POOR, CASES, BOTH)  # of the last turns alone: not of this side's contexts
+    assert "A: its measures.jsonl is not of" in found(first, second).not_compared[0].why
+
+
+def test_turns_that_both_see_must_be_the_same(tmp_path: Path):
+    sides = (
+        evaluation(tmp_path / said, GOOD[:1], (seeing_more(CASES[0], said),))
+        for said in ("hello .", "bye .")
+    )
+    with pytest.raises(ConfigError, match="different contexts, from context 1 on"):
+        found(*sides)
+
+
+def test_rows_on_a_subset_are_not_shown_beside_those_on_everything(tmp_path: Path):
+    first = evaluation(tmp_path / "a", GOOD[:4], CASES[:4])
+    report = Report.read(first)
+    human = report.rows[1]
+    part = human.signature.model_copy(update={"split": "test/full, responses of 2 words or fewer"})
+    short = human.model_copy(update={"name": "human, back-channels", "signature": part})
+    report.model_copy(update={"rows": (*report.rows, short)}).write(first)
+    comparison = found(first, first)
+    assert [each.name for each in comparison.null_rows] == ["human"]
+    assert "back-channels" not in comparison.markdown()
+
+
+def test_exchanges_are_told_as_they_were_tried(tmp_path: Path):
+    few = evaluation(tmp_path / "few", GOOD[:6], CASES[:6])
+    many = evaluation(tmp_path / "many", GOOD)
+    exact, drawn = found(few, few), found(many, many)
+    assert (exact.dialogues, exact.exchanges, exact.is_exact) == (3, 8, True)
+    assert "; all 8 exchanges there are, so p is exact, seed 0" in exact.markdown()
+    assert (drawn.dialogues, drawn.exchanges, drawn.is_exact) == (16, 600, False)
+    assert "; 600 random exchanges, seed 0" in drawn.markdown()
+
+
 OTHER = (*CASES[:5], Case(dialogue="x", context=("else ?",), responses=("yes .",)), *CASES[6:])
 
 

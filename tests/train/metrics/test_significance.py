@@ -181,6 +181,18 @@ def test_p_is_the_share_of_all_exchanges(key: str, order: int):
     assert found.p == pytest.approx(exact, abs=1e-12)
 
 
+@pytest.mark.parametrize(("dialogues", "tried", "steps"), [(3, 8, 8), (6, 64, 64), (7, 100, 101)])
+def test_exchanges_are_every_way_or_as_many_as_asked_for(dialogues: int, tried: int, steps: int):
+    """At random the pair as it is comes first, and is none of those asked for."""
+    draws, how = random.Random(13), Randomisation(exchanges=100)
+    asked = cases(draws, dialogues=dialogues, turns=1)
+    advances: list[None] = []
+    found = pairing(asked, drawn(draws, dialogues), drawn(draws, dialogues), "avg_len")
+    found.p_values(how, lambda: advances.append(None))
+    assert (how.tried(found.count), len(advances)) == (tried, steps)
+    assert how.is_exact(found.count) == (tried == 2**dialogues)
+
+
 def test_some_exchanges_drawn_blindly_stand_for_all():
     draws = random.Random(10)
     asked = cases(draws, dialogues=10, turns=1)

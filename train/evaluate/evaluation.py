@@ -20,6 +20,11 @@ from train.evaluate.yardsticks import TrainingPairs, make_yardsticks
 from train.metrics.null_rows import GivenReplies, Role
 from train.metrics.report import Report, Row, Setting
 
+_SEEN_LEAKS = (
+    "the checkpoint was trained with --keep-leaks, on dialogues that repeat an evaluation dialogue "
+    "too; the null rows do not draw from those, which is what the signatures call training; to "
+    "have null rows of the checkpoint's own training, evaluate with --keep-leaks"
+)
 _WITHOUT_CORPUS = "random and BM25 rows, UniKL and relevance need --corpus and --data-dir"
 
 
@@ -70,9 +75,10 @@ def evaluate_checkpoint(subject: CheckpointSubject, options: Options, console: C
         corpus=sticks.corpus,
         judge=sticks.judge,
     )
+    leaks = (_SEEN_LEAKS,) if loaded.has_seen_leaks and not options.keep_leaks else ()
     draft = _Draft(
         f"{loaded}: {subject.source.corpus} {subject.part}, {subject.split}",
-        (*found.notes, *sticks.notes),
+        (*found.notes, *leaks, *sticks.notes),
         functools.partial(look_into, loaded, job, options, console),
     )
     return _reported(draft, job, options, console)

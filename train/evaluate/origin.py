@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from pydantic import JsonValue
 
 from dialog_service.checkpoint import CONFIG, VOCABULARY, WEIGHTS, checkpoint_directory
 from dialog_service.errors import ConfigError
@@ -78,9 +79,21 @@ class LoadedSubject:
         return config.data.examples.pair_mode
 
     @property
+    def has_seen_leaks(self) -> bool:
+        """Whether its training kept dialogues that repeat an evaluation one of the corpus."""
+        data = _at(self.generator.meta.run, "data")
+        is_of_corpus = _at(data, "corpus") == self.subject.source.corpus
+        return is_of_corpus and _at(_at(data, "examples"), "keep_leaks") is True
+
+    @property
     def _numerics(self) -> str:
         device = self.generator.device
         return f"{device.type} {resolve_precision(self.subject.precision, device)}"
+
+
+def _at(document: JsonValue, key: str) -> JsonValue:
+    """What a checkpoint says of its run, of whatever version of this program; None is nothing."""
+    return document.get(key) if isinstance(document, dict) else None
 
 
 def _run_config(directory: Path) -> RunConfig | None:

@@ -68,6 +68,7 @@ class SystemScorer:
                 decoding=self._system.decoding,
                 contexts=scorer.contexts,
                 dialogues=scorer.dialogues,
+                judge=self._judge.fingerprint if self._judge else None,
             ),
         )
 

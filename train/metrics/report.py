@@ -26,7 +26,10 @@ REPORT = "report.json"
 
 
 class Setting(Document):
-    """What all rows of a table share: the contexts and how they are counted."""
+    """What all rows of a table share: the contexts and how they are counted.
+
+    ``training`` is what the null rows draw from, which a checkpoint may have seen more of.
+    """
 
     corpus: str
     split: str
@@ -39,16 +42,20 @@ class Setting(Document):
 
 
 class Signature(Setting):
-    """All that must be the same for a row's figures to come out the same."""
+    """All that must be the same for a row's figures to come out the same.
+
+    ``judge`` is the fingerprint of who judged relevance, None where nobody did.
+    """
 
     replies_per_context: int
     decoding: str
     contexts: int
     dialogues: int
+    judge: str | None = None
 
     def __str__(self) -> str:
         """One line, as sacreBLEU writes its own."""
-        return "|".join(f"{name}:{value}" for name, value in self)
+        return "|".join(f"{name}:{value}" for name, value in self if value is not None)
 
 
 class Row(Document):

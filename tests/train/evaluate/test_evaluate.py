@@ -280,6 +280,49 @@ def test_a_checkpoint_of_a_run_is_asked_as_it_was_trained(tiny_checkpoint: Path,
     assert LoadedSubject(subject).trained_pair_mode is None
 
 
+def seen_leaks(checkpoint: Path, folder: Path, corpus: str, *, keep_leaks: bool) -> Path:
+    """The same checkpoint as a run on a corpus made it."""
+    shutil.copytree(checkpoint, folder)
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["run"] = {"data": {"corpus": corpus, "examples": {"keep_leaks": keep_leaks}}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    return folder
+
+
+def test_a_checkpoint_that_has_seen_leaks_is_told_apart_from_its_null_rows(
+    tiny_checkpoint: Path, tmp_path: Path
+):
+    leaky = seen_leaks(tiny_checkpoint, tmp_path / "leaky", "dailydialog", keep_leaks=True)
+    for flags, is_told in (((), True), (("--keep-leaks",), False)):
+        output = tmp_path / f"out{len(flags)}"
+        done = run(leaky, *QUICK, *flags, "--output", output)
+        assert done.exit_code == 0, done.output
+        notes = json.loads((output / "report.json").read_text())["notes"]
+        assert any("trained with --keep-leaks" in note for note in notes) == is_told
+
+
+@pytest.mark.parametrize(
+    ("corpus", "keep_leaks", "has_seen"),
+    [
+        ("dailydialog", True, True),
+        ("dailydialog", False, False),
+        ("switchboard", True, False),
+        (None, False, False),
+    ],
+)
+def test_leaks_are_those_of_the_corpus_that_is_evaluated(
+    tiny_checkpoint: Path, tmp_path: Path, corpus: str | None, keep_leaks: bool, has_seen: bool
+):
+    directory = tiny_checkpoint  # which knows of no run
+    if corpus:
+        directory = seen_leaks(directory, tmp_path / "made", corpus, keep_leaks=keep_leaks)
+    source = CorpusSource(corpus="dailydialog", data_dir=Path(TOY))
+    subject = CheckpointSubject(
+        directory=directory, source=source, split=EvaluationSplit.FULL, device="cpu"
+    )
+    assert LoadedSubject(subject).has_seen_leaks is has_seen
+
+
 def test_replies_are_not_written_over_the_file_they_come_from(tmp_path: Path):
     path = tmp_path / "replies.jsonl"
     path.write_text(LINE)

@@ -229,6 +229,14 @@ def test_subsets_have_rows_of_their_own_that_add_up(tmp_path: Path):
     assert all(BACK_CHANNELS.holds(case) for case in CASES if case not in alone)
 
 
+def test_rows_judged_by_different_judges_have_different_signatures(tmp_path: Path):
+    judged = run(job(Numbered("a"), Numbered("b")), tmp_path)
+    unjudged = run(job(Numbered("a"), Numbered("b"), judge=None), tmp_path)
+    assert {row.signature.judge for row in judged} == {"by length"}
+    assert {row.signature.judge for row in unjudged} == {None}
+    assert not any("relevance" in row.figures for row in unjudged)
+
+
 def test_a_subset_without_cases_has_no_row(tmp_path: Path):
     cases = [case for case in CASES if CONTENT.holds(case)]
     work = job(Numbered("a"), Numbered("b"), cases=cases, subsets=subsets_of("switchboard"))

@@ -58,6 +58,22 @@ def test_a_report_from_before_there_was_more_than_rows_loads(tmp_path: Path):
     assert Report.read(tmp_path) == OLD
 
 
+def test_a_signature_names_the_judge_where_there_was_one(tmp_path: Path):
+    assert "judge" not in str(ROW.signature)
+    judged = Signature(**{**ROW.signature.model_dump(), "judge": "0123456789abcdef"})
+    assert str(judged) == f"{ROW.signature}|judge:0123456789abcdef"
+    rows = (ROW.model_copy(update={"signature": judged}),)
+    OLD.model_copy(update={"rows": rows}).write(tmp_path)
+    assert Report.read(tmp_path).rows == rows
+
+
+def test_a_report_from_before_signatures_named_a_judge_loads(tmp_path: Path):
+    written = json.loads(OLD.model_dump_json())
+    del written["rows"][0]["signature"]["judge"]
+    (tmp_path / "report.json").write_text(json.dumps(written))
+    assert Report.read(tmp_path) == OLD
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

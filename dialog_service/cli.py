@@ -2,9 +2,12 @@
 
 import asyncio
 import enum
+import functools
 import inspect
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -14,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dialog_service.client import DEFAULT_TARGET, CallFailed, DialogClient
-from dialog_service.errors import UserError
-from dialog_service.serving.settings import PREFIX, Settings, flag, load_settings
+from dialog_service.client import DEFAULT_TARGET, CallFailed, DialogClient, Tls
+from dialog_service.errors import ConfigError, UserError
+from dialog_service.serving.security import bearer_tokens
+from dialog_service.serving.settings import CALL_PREFIX, PREFIX, Settings, flag, load_settings
 from dialog_service.v1 import dialog_pb2 as pb
 
 app = typer.Typer(
@@ -27,13 +31,97 @@ app = typer.Typer(
     rich_markup_mode=None,  # boxes leave no room for the names of flags
 )
 _out = Console(highlight=False, soft_wrap=True)
-_Target = Annotated[str, typer.Option(help="HOST:PORT of the service.")]
+_TLS_TROUBLE = ("handshake", "Socket closed")  # how gRPC speaks of it
 _METAVARS: dict[object, str | None] = {
     bool: None,
     int: "N",
     float: "NUMBER",
     Path | None: "PATH",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Service:
+    """Which service a command calls, and how: the flags that say so."""
+
+    target: Annotated[
+        str, typer.Option(envvar=f"{CALL_PREFIX}TARGET", help="HOST:PORT of the service.")
+    ] = DEFAULT_TARGET
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls",
+            envvar=f"{CALL_PREFIX}TLS",
+            help="Speak TLS, which every other --tls flag says too.",
+        ),
+    ] = False
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=f"{CALL_PREFIX}TLS_CA",
+            help="Trust the authorities in this file (PEM), and no others.",
+        ),
+    ] = None
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(envvar=f"{CALL_PREFIX}TLS_CERT", help="Show this certificate (PEM)."),
+    ] = None
+    tls_key: Annotated[
+        Path | None, typer.Option(envvar=f"{CALL_PREFIX}TLS_KEY", help="Its key (PEM).")
+    ] = None
+    tls_server_name: Annotated[
+        str,
+        typer.Option(
+            envvar=f"{CALL_PREFIX}TLS_SERVER_NAME",
+            help="What the service's certificate is for, where the target says otherwise.",
+        ),
+    ] = ""
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=f"{CALL_PREFIX}TOKEN_FILE", help="Show the first bearer token in this file."
+        ),
+    ] = None
+
+    def client(self) -> DialogClient:
+        """A client of that service."""
+        named = Tls(
+            ca=self.tls_ca, cert=self.tls_cert, key=self.tls_key, server_name=self.tls_server_name
+        )
+        return DialogClient(
+            self.target,
+            tls=named if self.tls or named != Tls() else None,
+            token=_token(self.token_file) if self.token_file else "",
+        )
+
+
+def _token(path: Path) -> str:
+    """The first token in a file."""
+    try:
+        tokens = bearer_tokens(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not tokens:
+        raise ConfigError(f"{path}: no token in it")
+    return tokens[0]
+
+
+def _calling(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command a client, and the flags that say of which service."""
+    own = inspect.signature(command, eval_str=True)
+    names = inspect.signature(_Service, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def called(**flags: Any) -> None:
+        with _Service(**{name: flags.pop(name) for name in names}).client() as client:
+            command(client, **flags)
+
+    _, *rest = own.parameters.values()
+    every = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*rest, *names.values())]
+    called.__signature__ = own.replace(parameters=every)  # type: ignore[attr-defined]
+    return called
 
 
 class _Selection(enum.StrEnum):
@@ -56,7 +144,9 @@ def main() -> None:
 
 
 @app.command()
+@_calling
 def ask(
+    client: DialogClient,
     text: Annotated[str, typer.Argument(help="What you say.")],
     replies: Annotated[
         int | None, typer.Option("--replies", "-n", help="How many replies; 5 if not said.")
@@ -74,7 +164,6 @@ def ask(
         bool, typer.Option("--stream", help="Show each reply as soon as it is finished.")
     ] = False,
     model: Annotated[str, typer.Option(help="models/NAME or models/NAME/versions/VERSION.")] = "",
-    target: _Target = DEFAULT_TARGET,
 ) -> None:
     """Say something to a running service and see its replies."""
     request = pb.GenerateRepliesRequest(
@@ -84,27 +173,26 @@ def ask(
         sampling=pb.Sampling(seed=seed, stop=stop),
         selection=pb.Selection(strategy=f"SELECTION_STRATEGY_{selection.name}"),
     )
-    with DialogClient(target) as client:
-        started = time.perf_counter()
-        response = (_streamed if stream else _answered)(client, request)
-        milliseconds = 1000 * (time.perf_counter() - started)
+    started = time.perf_counter()
+    response = (_streamed if stream else _answered)(client, request)
+    milliseconds = 1000 * (time.perf_counter() - started)
     _out.print(Text(f"{_summary(response)} · {milliseconds:.0f} ms", style="dim"))
 
 
 @app.command()
-def health(target: _Target = DEFAULT_TARGET) -> None:
+@_calling
+def health(client: DialogClient) -> None:
     """Exit with 0 if a service takes requests, else with 1."""
-    with DialogClient(target) as client:
-        is_ready = client.is_ready()
+    is_ready = client.is_ready()
     _out.print("ready" if is_ready else "not ready")
     raise typer.Exit(0 if is_ready else 1)
 
 
 @app.command()
-def models(target: _Target = DEFAULT_TARGET) -> None:
+@_calling
+def models(client: DialogClient) -> None:
     """List the models of a running service; * marks the default one."""
-    with DialogClient(target) as client:
-        listed = client.list_models().models
+    listed = client.list_models().models
     table = Table("", "version", "variant", "preset", "corpus", "vocabulary", box=None)
     for model in listed:
         mark = "*" if model.is_default else ""
@@ -126,7 +214,8 @@ def serve(settings_file: Path | None = None, **flags: Any) -> None:
     from dialog_service.serving.logs import configure_logging
 
     configure_logging(settings.log_format, settings.log_level)
-    asyncio.run(run(settings, lambda addresses: _say_ready(addresses.grpc, addresses.metrics)))
+    needed = _calling_flags(settings)
+    asyncio.run(run(settings, lambda found: _say_ready(found.grpc, found.metrics, needed)))
 
 
 def _serve_signature() -> inspect.Signature:
@@ -163,11 +252,22 @@ def _metavar(field: FieldInfo) -> str | None:
     return _METAVARS.get(field.annotation, "TEXT")
 
 
-def _say_ready(grpc_address: str, metrics_address: str | None) -> None:
+def _calling_flags(settings: Settings) -> str:
+    """What calls of such a server need, besides its address."""
+    needed = (
+        (settings.tls_cert, " --tls-ca FILE"),
+        (settings.tls_client_ca, " --tls-cert FILE --tls-key FILE"),
+        (settings.auth_tokens_file, " --token-file FILE"),
+    )
+    return "".join(flags for setting, flags in needed if setting)
+
+
+def _say_ready(grpc_address: str, metrics_address: str | None, flags: str) -> None:
     figures = f", figures on http://{metrics_address}/metrics" if metrics_address else ""
     target = "" if grpc_address.endswith(":50051") else f" --target {grpc_address}"
     print(
-        f'Ready on {grpc_address}{figures}. Try: dialog-service ask "How was your day?"{target}',
+        f"Ready on {grpc_address}{figures}. Try: "
+        f'dialog-service ask "How was your day?"{target}{flags}',
         flush=True,
     )
 
@@ -213,7 +313,11 @@ def _summary(response: pb.GenerateRepliesResponse) -> str:
 
 def _why(error: CallFailed) -> str:
     """One line on a failed call, with what to do where nobody is there."""
-    if error.status == "UNAVAILABLE" and not error.request_id:
+    is_unanswered = error.status == "UNAVAILABLE" and not error.request_id
+    if is_unanswered and any(sign in error.message for sign in _TLS_TROUBLE):
+        needs = "--tls-ca, and --tls-cert with --tls-key where it asks for them, or none of these"
+        return f"{error.target} is there, but TLS fails; it may want {needs} ({error.message})"
+    if is_unanswered:
         return f"no service at {error.target}; start one with: dialog-service serve"
     return str(error)
 

@@ -4,12 +4,16 @@
         for reply in client.ask("How was your day?", reply_count=5).replies:
             print(reply.text)
 
+``tls=Tls(ca=...)`` and ``token=...`` are for a server that speaks TLS or asks for a bearer token.
+
 Every call has a deadline. A call that ends with UNAVAILABLE (the server is starting, draining or
 gone) is tried again with growing pauses, within that deadline; no other call is.
 """
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -18,7 +22,7 @@ from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_status import rpc_status  # type: ignore[import-untyped]
 
-from dialog_service.errors import DialogError, FieldViolation
+from dialog_service.errors import ConfigError, DialogError, FieldViolation
 from dialog_service.v1 import dialog_pb2 as pb
 from dialog_service.v1 import dialog_pb2_grpc
 
@@ -44,6 +48,32 @@ _OPTIONS = (("grpc.service_config", json.dumps(_RETRIES)), ("grpc.enable_retries
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """How to speak TLS; every file is PEM.
+
+    ``ca`` holds the authorities that may have signed the server's certificate, by default those
+    that gRPC brings along. ``cert`` and ``key`` are the client's own, for a server that asks for
+    them. ``server_name`` is what the server's certificate is for, where the target says otherwise.
+    """
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    server_name: str = ""
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """For a channel; raises ConfigError where a file is missing."""
+        if bool(self.cert) != bool(self.key):
+            raise ConfigError("a client's certificate and its key go together")
+        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
+
+    def options(self) -> tuple[tuple[str, Any], ...]:
+        """Of a channel."""
+        name = (("grpc.ssl_target_name_override", self.server_name),) if self.server_name else ()
+        return _OPTIONS + name
 
 
 class CallFailed(DialogError):
@@ -74,10 +104,19 @@ class DialogClient:
         target: str = DEFAULT_TARGET,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        tls: Tls | None = None,
+        token: str = "",
     ) -> None:
-        """Connect with the first call, to HOST:PORT or any other gRPC target."""
+        """Connect with the first call, to HOST:PORT or any other gRPC target.
+
+        Without ``tls`` everything travels in the clear, the token too.
+        """
         self._target = target
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        if tls:
+            self._channel = grpc.secure_channel(target, tls.credentials(), tls.options())
+        else:
+            self._channel = grpc.insecure_channel(target, _OPTIONS)
+        self._metadata = _metadata(token)
         self._stub = dialog_pb2_grpc.DialogServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._timeout_seconds = timeout_seconds
@@ -106,7 +145,9 @@ class DialogClient:
         (``contextlib.closing``), or leaves that to its end: the server then stops the work.
         """
         call = self._stub.StreamReplies(
-            pb.StreamRepliesRequest(request=request), timeout=self._timeout_seconds
+            pb.StreamRepliesRequest(request=request),
+            timeout=self._timeout_seconds,
+            metadata=self._metadata,
         )
         try:
             yield from call
@@ -160,7 +201,7 @@ class DialogClient:
 
     def _call(self, method: Callable[..., Response], request: object) -> Response:
         try:
-            return method(request, timeout=self._timeout_seconds)
+            return method(request, timeout=self._timeout_seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise CallFailed(self._target, error) from error
 
@@ -173,10 +214,19 @@ class AsyncDialogClient:
         target: str = DEFAULT_TARGET,
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        tls: Tls | None = None,
+        token: str = "",
     ) -> None:
-        """Connect with the first call, to HOST:PORT or any other gRPC target."""
+        """Connect with the first call, to HOST:PORT or any other gRPC target.
+
+        Without ``tls`` everything travels in the clear, the token too.
+        """
         self._target = target
-        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        if tls:
+            self._channel = grpc.aio.secure_channel(target, tls.credentials(), tls.options())
+        else:
+            self._channel = grpc.aio.insecure_channel(target, _OPTIONS)
+        self._metadata = _metadata(token)
         self._stub = dialog_pb2_grpc.DialogServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._timeout_seconds = timeout_seconds
@@ -207,7 +257,9 @@ class AsyncDialogClient:
         (``contextlib.aclosing``), or leaves that to its end: the server then stops the work.
         """
         call = self._stub.StreamReplies(
-            pb.StreamRepliesRequest(request=request), timeout=self._timeout_seconds
+            pb.StreamRepliesRequest(request=request),
+            timeout=self._timeout_seconds,
+            metadata=self._metadata,
         )
         try:
             async for event in call:
@@ -262,7 +314,7 @@ class AsyncDialogClient:
 
     async def _call(self, method: Callable[..., Awaitable[Response]], request: object) -> Response:
         try:
-            return await method(request, timeout=self._timeout_seconds)
+            return await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise CallFailed(self._target, error) from error
 
@@ -276,6 +328,18 @@ def _request(
         reply_count=reply_count,
         sampling=pb.Sampling(seed=seed),
     )
+
+
+def _metadata(token: str) -> tuple[tuple[str, str], ...]:
+    """What shows a token."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return path.read_bytes() if path else None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
 
 
 def _health_request() -> health_pb2.HealthCheckRequest:

@@ -5,6 +5,7 @@ The tree::
     DialogError
     ├── RequestError            answered to one caller, with a status; the server goes on
     │   ├── InvalidRequest      INVALID_ARGUMENT    every violated field, all at once
+    │   ├── Unauthenticated     UNAUTHENTICATED     says how to show a token
     │   ├── UnknownModel        NOT_FOUND           names the models there are
     │   ├── Overloaded          RESOURCE_EXHAUSTED  says when to try again
     │   ├── DeadlinePassed      DEADLINE_EXCEEDED   the work was dropped
@@ -48,6 +49,12 @@ class InvalidRequest(RequestError):
         """Keep the violations; the message lists them all."""
         self.violations = tuple(violations)
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations))
+
+
+class Unauthenticated(RequestError):
+    """The caller showed no token, or none that the server knows; says what to do."""
+
+    status = "UNAUTHENTICATED"
 
 
 class UnknownModel(RequestError):

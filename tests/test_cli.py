@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from certificates import Certificates
 from echo_server import running
 
 from dialog_service.serving.settings import Settings
 
+COMMANDS = [("ask", "hello"), ("models",), ("health",)]
 PROGRAM = str(Path(sys.executable).with_name("dialog-service"))
 
 
@@ -73,7 +75,7 @@ async def test_ask_names_what_is_wrong_in_one_line():
     assert "reply_count" in done.stderr
 
 
-@pytest.mark.parametrize("command", [("ask", "hello"), ("models",), ("health",)])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_without_a_service_one_line_says_how_to_start_one(command: tuple[str, ...]):
     done = run(*command, "--target", "127.0.0.1:1")
     assert done.returncode == 1
@@ -97,6 +99,54 @@ async def test_models_are_listed_with_the_default_marked():
     assert line.split() == ["*", "models/echo/versions/1", "echo", "none", "nothing", "1000"]
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_every_command_that_calls_speaks_tls_and_shows_a_token(
+    command: tuple[str, ...], tmp_path: Path
+):
+    made, tokens = Certificates(tmp_path), tmp_path / "tokens"
+    tokens.write_text("# of the shop\na-secret\n")
+    flags = {
+        "--tls-ca": made.ca,
+        "--tls-cert": made.client.cert,
+        "--tls-key": made.client.key,
+        "--token-file": tokens,
+    }
+    async with running(**made.mutual, auth_tokens_file=tokens) as service:
+        target = {"--target": service.addresses.grpc}
+        given = [str(part) for pair in (flags | target).items() for part in pair]
+        done = await asyncio.to_thread(run, *command, *given)
+        assert (done.returncode, done.stderr) == (0, "")
+        named = {
+            f"DIALOG_CALL_{flag[2:].replace('-', '_').upper()}": str(value)
+            for flag, value in (flags | target).items()
+        }
+        done = await asyncio.to_thread(run, *command, **named)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_what_is_wrong_with_tls_or_a_token_is_said_in_one_line(tmp_path: Path):
+    made, tokens = Certificates(tmp_path), tmp_path / "tokens"
+    tokens.write_text("a-secret\n")
+    async with running(**made.settings, auth_tokens_file=tokens) as service:
+        health = ("health", "--target", service.addresses.grpc)
+        for flags in ((), ("--tls",)):
+            done = await asyncio.to_thread(run, *health, *flags)
+            assert done.returncode == 1
+            assert f"{service.addresses.grpc} is there, but TLS fails" in done.stderr
+        models = ("models", *health[1:], "--tls-ca", str(made.ca))
+        done = await asyncio.to_thread(run, *models)
+        assert done.returncode == 1
+        assert done.stderr.startswith("dialog-service: UNAUTHENTICATED: this server asks for a")
+    for flags in (
+        ("--token-file", "/absent"),
+        ("--token-file", str(made.ca)),
+        ("--tls-ca", "/absent"),
+        ("--tls-cert", str(made.client.cert)),
+    ):
+        done = run("models", *flags)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
 def test_serve_help_shows_every_setting_with_its_default():
     done = run("serve", "--help")
     shown = " ".join(done.stdout.split())
@@ -110,7 +160,9 @@ def test_serve_help_shows_every_setting_with_its_default():
     [
         (("--max-wait-seconds", "soon"), {}, "--max-wait-seconds"),
         ((), {"DIALOG_MAX_WAIT": "1"}, "DIALOG_MAX_WAIT_SECONDS?"),
-        ((), {"DIALOG_TLS_CERT": "x"}, "does not offer"),
+        ((), {"DIALOG_MAX_INPUT_TOKENS": "9"}, "does not offer"),
+        (("--tls-cert", "/absent", "--tls-key", "/absent"), {}, "/absent"),
+        ((), {"DIALOG_AUTH_TOKENS_FILE": "/absent"}, "/absent"),
         (("--model", "/absent"), {}, "/absent"),
         (("--models", "/absent"), {}, "/absent"),
         (("--settings-file", "/absent"), {}, "/absent"),

@@ -31,6 +31,7 @@ from dialog_service.serving.registry import (
     locations,
 )
 from dialog_service.serving.responder import Responder
+from dialog_service.serving.security import Callers, ServerCertificate, read_certificate
 from dialog_service.serving.servicer import DialogServicer
 from dialog_service.serving.settings import Settings
 from dialog_service.serving.validation import ServerLimits
@@ -148,8 +149,9 @@ class Server:
     async def _listen(self, live: LiveDiversity, pooled: PooledAnswers | None) -> str:
         """Start the gRPC server; requests are refused until the models are there."""
         settings = self._settings
+        callers = Callers(settings.auth_tokens_file)
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(SERVICE, self._admission, self.metrics)],
+            interceptors=[CallInterceptor(SERVICE, callers, self._admission, self.metrics)],
             options=(
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_connection_age_ms", int(1000 * settings.max_connection_age_seconds)),
@@ -168,7 +170,7 @@ class Server:
         if settings.reflection:
             names = (SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
-        port = _bound(server, settings.grpc_address)
+        port = _bound(server, settings)
         await self._health.show(is_ready=False)
         await server.start()
         self._closing.push_async_callback(server.stop, _FLUSH_SECONDS)
@@ -271,9 +273,21 @@ def _server_limits(settings: Settings) -> ServerLimits:
     )
 
 
-def _bound(server: grpc.aio.Server, address: str) -> int:
-    """The port that a server got at an address."""
+def _bound(server: grpc.aio.Server, settings: Settings) -> int:
+    """The port that a server got at its address, with TLS where there is a certificate."""
+    address = settings.grpc_address
+    certificate = read_certificate(settings)
     try:
+        if certificate:
+            return server.add_secure_port(address, _credentials(certificate))
         return server.add_insecure_port(address)
     except RuntimeError as error:
         raise ConfigError(f"cannot listen on {address}; has another server that port?") from error
+
+
+def _credentials(certificate: ServerCertificate) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(certificate.key, certificate.certificate)],
+        root_certificates=certificate.client_ca,
+        require_client_auth=certificate.client_ca is not None,
+    )

@@ -1,4 +1,4 @@
-"""What every call gets: admission, a request id, a status, figures and a log line.
+"""What every call gets: its caller, admission, a request id, a status, figures and a log line.
 
 Knows no message of the API.
 """
@@ -17,6 +17,7 @@ import grpc
 from dialog_service.errors import NotReady, RequestError
 from dialog_service.serving.admission import Admission
 from dialog_service.serving.metrics import Metrics
+from dialog_service.serving.security import Callers
 from dialog_service.serving.statuses import status_of
 
 REQUEST_ID = "x-request-id"
@@ -31,9 +32,12 @@ _log = logging.getLogger(__name__)
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the methods of one service; others (health, reflection) pass untouched."""
 
-    def __init__(self, service: str, admission: Admission, metrics: Metrics) -> None:
+    def __init__(
+        self, service: str, callers: Callers, admission: Admission, metrics: Metrics
+    ) -> None:
         """For the service of this full name."""
         self._prefix = f"/{service}/"
+        self._callers = callers
         self._admission = admission
         self._metrics = metrics
 
@@ -75,6 +79,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         code = "OK"
         failure: BaseException | None = None
         try:
+            self._callers.identify(context)
             with self._admission.request():
                 yield request_id
         except RequestError as error:

@@ -2,7 +2,8 @@
 
 A flag wins over the environment, the environment over the file. Units are in the names. A name that
 is nearly one of these stops the start; so does one of a feature that this version does not have,
-since a server that ignores DIALOG_TLS_CERT is worse than none.
+since a server that ignores what it is told is worse than none. ``DIALOG_CALL_*`` are for the
+commands that call a server, and none of its business.
 """
 
 import difflib
@@ -19,15 +20,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from dialog_service.errors import ConfigError
 
 PREFIX = "DIALOG_"
+CALL_PREFIX = f"{PREFIX}CALL_"  # the environment of commands that call a server
 MAX_REPLIES = 32  # of one request, by the API
 NOT_OFFERED = frozenset(
     {
         "MAX_INPUT_TOKENS",
         "BLOCKED_PHRASES_FILE",
-        "TLS_CERT",
-        "TLS_KEY",
-        "TLS_CLIENT_CA",
-        "AUTH_TOKENS_FILE",
         "RATE_LIMIT_RPS",
     }
 )
@@ -137,6 +135,23 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(
         default=4 * 1024 * 1024, ge=1024, le=2**30, description="Largest request."
     )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="Speak TLS with the certificate (PEM, with its chain) in this file.",
+    )
+    tls_key: Path | None = Field(
+        default=None, description="The certificate's key, PEM, not encrypted."
+    )
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="Take connections only from clients with a certificate signed by an authority "
+        "in this file, health checks too.",
+    )
+    auth_tokens_file: Path | None = Field(
+        default=None,
+        description="Answer only calls with a bearer token that is a line of this file, which is "
+        "read again when it changes; health checks and reflection need none.",
+    )
     reflection: bool = Field(
         default=True, description="Tell clients such as grpcurl what the API is."
     )
@@ -151,6 +166,10 @@ class Settings(BaseSettings):
     def _fits_together(self) -> Self:
         if self.model and self.models:
             raise ValueError("model and models exclude each other")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key go together")
+        if self.tls_client_ca and not self.tls_cert:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key")
         if self.queue_capacity_sequences < self.max_replies:
             raise ValueError("queue_capacity_sequences must be at least max_replies")
         if self.max_candidates < self.max_replies:
@@ -184,7 +203,8 @@ def check_names(names: Iterable[str]) -> list[str]:
         ConfigError: one is nearly a setting's name, or a setting this version does not offer.
     """
     known = [name.upper() for name in Settings.model_fields]
-    asked = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
+    ours = [name for name in names if name.startswith(PREFIX)]
+    asked = [name.removeprefix(PREFIX) for name in ours if not name.startswith(CALL_PREFIX)]
     for name in asked:
         if name in NOT_OFFERED:
             raise ConfigError(f"{PREFIX}{name} is set, but this version does not offer it")

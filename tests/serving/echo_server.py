@@ -155,16 +155,30 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(model: EchoModel | None = None, **settings: object) -> AsyncIterator[Running]:
-    """A real gRPC server on a free port; no cache unless ``redis_url`` is given."""
+async def running(
+    model: EchoModel | None = None,
+    *,
+    credentials: grpc.ChannelCredentials | None = None,
+    **settings: object,
+) -> AsyncIterator[Running]:
+    """A real gRPC server on a free port; no cache unless ``redis_url`` is given.
+
+    ``credentials`` are those of the channel; without them it speaks no TLS.
+    """
     model = model or EchoModel()
     chosen = {"grpc_address": "127.0.0.1:0", "metrics_address": "off", "redis_url": "off"}
     server = Server(Settings(**{**chosen, **settings}), load=lambda _: [loaded(model)])
     addresses = await server.start()
     try:
-        async with grpc.aio.insecure_channel(addresses.grpc) as channel:
+        async with _channel(addresses.grpc, credentials) as channel:
             stub = dialog_pb2_grpc.DialogServiceStub(channel)
             yield Running(server, model, addresses, stub, channel)
     finally:
         model.release()
         await server.close()
+
+
+def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials:
+        return grpc.aio.secure_channel(target, credentials)
+    return grpc.aio.insecure_channel(target)

@@ -104,6 +104,10 @@ def test_names_that_kubernetes_injects_are_only_reported():
     assert check_names([*injected, "PATH", "DIALOG_MODELS"]) == injected
 
 
+def test_the_settings_of_commands_that_call_are_left_alone():
+    assert check_names(["DIALOG_CALL_TLS_CA", "DIALOG_CALL_TOKEN_FILE", "DIALOG_CALL_TARGET"]) == []
+
+
 def test_an_unknown_name_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):

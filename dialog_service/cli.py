@@ -36,6 +36,7 @@ _METAVARS: dict[object, str | None] = {
     bool: None,
     int: "N",
     float: "NUMBER",
+    float | None: "NUMBER",
     Path | None: "PATH",
 }
 

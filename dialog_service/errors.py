@@ -70,7 +70,7 @@ class UnknownModel(RequestError):
 
 
 class Overloaded(RequestError):
-    """The queue is full; ``retry_after_seconds`` is a hint for the caller."""
+    """The queue is full, or the caller asks too often; ``retry_after_seconds`` is a hint."""
 
     status = "RESOURCE_EXHAUSTED"
 

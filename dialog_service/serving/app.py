@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from dialog_service.serving.live_diversity import LiveDiversity
 from dialog_service.serving.metrics import Metrics
 from dialog_service.serving.pooled_answers import PooledAnswers
 from dialog_service.serving.pools import PoolSettings
+from dialog_service.serving.rate_limit import RateLimit
 from dialog_service.serving.registry import (
     LoadedModel,
     ModelRegistry,
@@ -32,7 +34,7 @@ from dialog_service.serving.registry import (
 )
 from dialog_service.serving.responder import Responder
 from dialog_service.serving.security import Callers, ServerCertificate, read_certificate
-from dialog_service.serving.servicer import DialogServicer
+from dialog_service.serving.servicer import DialogServicer, requests_in
 from dialog_service.serving.settings import Settings
 from dialog_service.serving.validation import ServerLimits
 from dialog_service.v1 import dialog_pb2_grpc
@@ -60,13 +62,19 @@ def load_models(settings: Settings) -> list[LoadedModel]:
 
 
 class Server:
-    """One server; ``load`` is how its models come."""
+    """One server; ``load`` is how its models come, ``clock`` the time of its rate limits."""
 
-    def __init__(self, settings: Settings, load: ModelLoader = load_models) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        load: ModelLoader = load_models,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Nothing runs before ``start``."""
         self.metrics = Metrics()
         self._settings = settings
         self._load = load
+        self._clock = clock
         self._registry = ModelRegistry()
         self._admission = Admission()
         self._health = Health()
@@ -149,9 +157,13 @@ class Server:
     async def _listen(self, live: LiveDiversity, pooled: PooledAnswers | None) -> str:
         """Start the gRPC server; requests are refused until the models are there."""
         settings = self._settings
-        callers = Callers(settings.auth_tokens_file)
+        on_refusal = self.metrics.requests_shed.labels("rate_limit").inc
+        rate_limit = RateLimit(settings.rate_limit_rps, on_refusal, self._clock)
+        callers = Callers(settings.auth_tokens_file, rate_limit)
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(SERVICE, callers, self._admission, self.metrics)],
+            interceptors=[
+                CallInterceptor(SERVICE, callers, self._admission, self.metrics, requests_in)
+            ],
             options=(
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_connection_age_ms", int(1000 * settings.max_connection_age_seconds)),

@@ -33,13 +33,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the methods of one service; others (health, reflection) pass untouched."""
 
     def __init__(
-        self, service: str, callers: Callers, admission: Admission, metrics: Metrics
+        self,
+        service: str,
+        callers: Callers,
+        admission: Admission,
+        metrics: Metrics,
+        requests_in: Callable[[object], int],
     ) -> None:
-        """For the service of this full name."""
+        """For the service of this full name; ``requests_in`` is what a message counts as."""
         self._prefix = f"/{service}/"
         self._callers = callers
         self._admission = admission
         self._metrics = metrics
+        self._requests_in = requests_in
 
     async def intercept_service(
         self,
@@ -55,14 +61,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrapped(self, handler: _Handler, method: str) -> _Handler:
         async def unary(request: object, context: _Context) -> object:
-            async with self._call(method, context) as request_id:
+            requests = self._requests_in(request)
+            async with self._call(method, context, requests) as request_id:
                 response = await handler.unary_unary(request, context)
                 await context.send_initial_metadata(((REQUEST_ID, request_id),))
                 return response
 
         # A coroutine that writes, not a generator: a call that ends early ends it where it is.
         async def stream(request: object, context: _Context) -> None:
-            async with self._call(method, context):
+            async with self._call(method, context, self._requests_in(request)):
                 await handler.unary_stream(request, context)
 
         kinds = (handler.request_deserializer, handler.response_serializer)
@@ -71,7 +78,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(unary, *kinds)
 
     @contextlib.asynccontextmanager
-    async def _call(self, method: str, context: _Context) -> AsyncIterator[str]:
+    async def _call(self, method: str, context: _Context, requests: int) -> AsyncIterator[str]:
         """Around one call: however it ends, it ends with a status, a count and a log line."""
         started = time.perf_counter()
         request_id = _request_id(context)
@@ -79,7 +86,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         code = "OK"
         failure: BaseException | None = None
         try:
-            self._callers.identify(context)
+            self._callers.admit(context, requests)
             with self._admission.request():
                 yield request_id
         except RequestError as error:

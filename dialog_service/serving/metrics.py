@@ -44,7 +44,7 @@ class Metrics:
         )
         self.requests_shed = Counter(
             "dialog_requests_shed_total",
-            "Calls refused to protect the others: queue_full, loading, draining.",
+            "Calls refused to protect the others: queue_full, rate_limit, loading, draining.",
             ["reason"],
             registry=self.registry,
         )

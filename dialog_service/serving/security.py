@@ -1,4 +1,4 @@
-"""Who may call, and over what: certificates and bearer tokens. Knows no grpc."""
+"""Who may call, over what, and how often: certificates and bearer tokens. Knows no grpc."""
 
 import hashlib
 import hmac
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dialog_service.errors import ConfigError, Unauthenticated
+from dialog_service.serving.rate_limit import RateLimit
 from dialog_service.serving.settings import Settings
 from dialog_service.serving.watched_file import WatchedFile
 
@@ -80,17 +81,27 @@ def bearer_tokens(text: str) -> tuple[str, ...]:
 
 
 class Callers:
-    """Tells callers apart and, where there is a file of tokens, keeps others out."""
+    """Tells callers apart; where there is a file of tokens, keeps others out."""
 
-    def __init__(self, tokens_file: Path | None) -> None:
+    def __init__(self, tokens_file: Path | None, rate_limit: RateLimit) -> None:
         """With the tokens of a file; as the file changes, so do they.
 
         Raises:
             ConfigError: the file cannot be read, holds no token, or something else.
         """
+        self._rate_limit = rate_limit
         self._digests = WatchedFile(tokens_file, _digests) if tokens_file else None
         if self._digests and not self._digests.current():
             raise ConfigError(f"{tokens_file}: no token in it, so nobody could call")
+
+    def admit(self, call: Call, requests: int) -> None:
+        """Let a call pass that holds so many requests.
+
+        Raises:
+            Unauthenticated: as ``identify``.
+            Overloaded: the caller asks too often.
+        """
+        self._rate_limit.take(self.identify(call), requests)
 
     def identify(self, call: Call) -> str:
         """A name for who calls: by token, else by client certificate, else by address.

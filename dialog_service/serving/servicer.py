@@ -203,6 +203,13 @@ def _request_id(context: _Context) -> str:
     return str(dict(context.trailing_metadata())[REQUEST_ID])
 
 
+def requests_in(message: object) -> int:
+    """What a message counts as: a batch as the requests in it, as far as it may have so many."""
+    if isinstance(message, pb.BatchGenerateRepliesRequest):
+        return min(max(1, len(message.requests)), _MAX_BATCH_REQUESTS)
+    return 1
+
+
 def _reply_request(request: pb.GenerateRepliesRequest) -> ReplyRequest:
     return ReplyRequest(
         model=request.model,

@@ -26,7 +26,6 @@ NOT_OFFERED = frozenset(
     {
         "MAX_INPUT_TOKENS",
         "BLOCKED_PHRASES_FILE",
-        "RATE_LIMIT_RPS",
     }
 )
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -151,6 +150,13 @@ class Settings(BaseSettings):
         default=None,
         description="Answer only calls with a bearer token that is a line of this file, which is "
         "read again when it changes; health checks and reflection need none.",
+    )
+    rate_limit_rps: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        description="Requests a second of one caller, told by token, client certificate or "
+        "address, and a second's worth of them at once; beyond, calls are refused.",
     )
     reflection: bool = Field(
         default=True, description="Tell clients such as grpcurl what the API is."

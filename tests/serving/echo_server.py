@@ -159,15 +159,17 @@ async def running(
     model: EchoModel | None = None,
     *,
     credentials: grpc.ChannelCredentials | None = None,
+    clock: Callable[[], float] = time.monotonic,
     **settings: object,
 ) -> AsyncIterator[Running]:
     """A real gRPC server on a free port; no cache unless ``redis_url`` is given.
 
-    ``credentials`` are those of the channel; without them it speaks no TLS.
+    ``credentials`` are those of the channel; without them it speaks no TLS. ``clock`` is that of
+    rate limits.
     """
     model = model or EchoModel()
     chosen = {"grpc_address": "127.0.0.1:0", "metrics_address": "off", "redis_url": "off"}
-    server = Server(Settings(**{**chosen, **settings}), load=lambda _: [loaded(model)])
+    server = Server(Settings(**{**chosen, **settings}), load=lambda _: [loaded(model)], clock=clock)
     addresses = await server.start()
     try:
         async with _channel(addresses.grpc, credentials) as channel:

@@ -14,11 +14,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from dialog_service.client import AsyncDialogClient, CallFailed, DialogClient
 from dialog_service.errors import ConfigError, Unauthenticated
 from dialog_service.serving.app import Server
+from dialog_service.serving.rate_limit import RateLimit
 from dialog_service.serving.security import Callers, bearer_tokens
 from dialog_service.serving.settings import Settings
 from dialog_service.v1 import dialog_pb2 as pb
 
 REQUEST = pb.GenerateRepliesRequest(turns=[pb.Turn(text="hello")])
+FREE = RateLimit(None, lambda: None)
 FIRST, SECOND = "first-secret", "c2Vjb25k/+=="
 
 
@@ -201,12 +203,12 @@ class Call:
 
 def test_callers_are_told_apart_by_token_else_certificate_else_address(tokens: Path):
     here, there = "ipv4:10.0.0.1:5", "ipv6:[::1]:6"
-    by_address = Callers(None).identify
+    by_address = Callers(None, FREE).identify
     assert by_address(Call(here)) == by_address(Call("ipv4:10.0.0.1:77")) == "address ipv4:10.0.0.1"
     assert by_address(Call(there)) == "address ipv6:[::1]"
     assert by_address(Call(here, [b"shop"])) == by_address(Call(there, [b"shop"]))
     assert by_address(Call(here, [b"shop"])) != by_address(Call(here, [b"bank"]))
-    by_token = Callers(tokens).identify
+    by_token = Callers(tokens, FREE).identify
     assert by_token(Call(here, token=FIRST)) == by_token(Call(there, [b"shop"], FIRST))
     assert by_token(Call(here, token=FIRST)) != by_token(Call(here, token=SECOND))
     assert FIRST not in by_token(Call(here, token=FIRST))

@@ -38,6 +38,7 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch):
         ("max_wait_seconds", "soon"),
         ("max_wait_seconds", "-1"),
         ("max_replies", "33"),
+        ("rate_limit_rps", "0"),
         ("max_batch_sequences", "0"),
         ("grpc_address", "50051"),
         ("grpc_address", "localhost:70000"),

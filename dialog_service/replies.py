@@ -1,7 +1,7 @@
 """What is asked of a generator and what comes of it. Knows no model."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 
@@ -37,7 +37,7 @@ class GenerationRequest:
     reply_count: int
     sampling: SamplingParameters
     seed: int
-    excluded: frozenset[str] = frozenset()
+    excluded: Container[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

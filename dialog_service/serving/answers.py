@@ -7,6 +7,7 @@ from functools import cached_property
 
 from dialog_service.replies import Candidate, GenerationRequest, OnReply
 from dialog_service.serving.batcher import Generated
+from dialog_service.serving.blocked_phrases import Blocking
 from dialog_service.serving.pools import CacheStatus, PoolKey
 from dialog_service.serving.registry import LoadedModel, ServedModel
 from dialog_service.serving.validation import SEED_LIMIT, ReplyQuery
@@ -17,19 +18,21 @@ class Ask:
     """One query to one model, and its deadline in the event loop's time.
 
     ``on_reply``, if anybody listens, is told of candidates as they become known, in the order of
-    the answer; of some perhaps twice, of some perhaps not.
+    the answer; of some perhaps twice, of some perhaps not. ``blocking`` is what was blocked when
+    the query came.
     """
 
     model: ServedModel
     query: ReplyQuery
     deadline: float
+    blocking: Blocking
     on_reply: OnReply | None = None
 
     @cached_property
     def pool_key(self) -> PoolKey:
-        """The pool that answers it."""
-        loaded = self.model.loaded
-        version = f"{loaded.version_name}@{loaded.fingerprint}"
+        """The pool that answers it; under another list of blocked phrases it is another one."""
+        loaded, blocked = self.model.loaded, self.blocking.blocked.digest
+        version = f"{loaded.version_name}@{loaded.fingerprint}" + (blocked and f"-{blocked}")
         return PoolKey.of(version, self.query.turns, self.query.sampling)
 
     @property
@@ -42,13 +45,13 @@ class Ask:
     def generation(
         self, reply_count: int, *, seed: int, excluded: Iterable[str] = ()
     ) -> GenerationRequest:
-        """The work for the model; ``excluded`` are texts not to return."""
+        """The work for the model; ``excluded`` are texts not to return, besides blocked ones."""
         return GenerationRequest(
             turns=self.query.turns,
             reply_count=reply_count,
             sampling=self.query.sampling,
             seed=seed,
-            excluded=frozenset(excluded),
+            excluded=self.blocking.unwanted(excluded),
         )
 
 

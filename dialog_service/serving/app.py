@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 from dialog_service.errors import ConfigError
 from dialog_service.serving.admission import Admission
 from dialog_service.serving.batcher import Batcher, BatchLimits
+from dialog_service.serving.blocked_phrases import Blocklist
 from dialog_service.serving.cache import CandidatePools
 from dialog_service.serving.embedded_redis import EmbeddedRedis
 from dialog_service.serving.health import HEALTH_SERVICE, SERVICE, Health
@@ -118,8 +119,10 @@ class Server:
             self._closing.push_async_callback(pooled.close)
         await self._watch(live)
         addresses = Addresses(grpc_address, self._expose_metrics())
+        on_blocked = self.metrics.blocked_candidates.inc
+        blocklist = Blocklist(self._settings.blocked_phrases_file, on_blocked)
         for model in await asyncio.to_thread(self._load, self._settings):
-            self._serve(model)
+            self._serve(model, blocklist)
         self._admission.open()
         await self._health.show(is_ready=True)
         return addresses
@@ -217,7 +220,7 @@ class Server:
         self._closing.push_async_callback(asyncio.to_thread, server.shutdown)
         return f"{host}:{server.server_port}"
 
-    def _serve(self, model: LoadedModel) -> None:
+    def _serve(self, model: LoadedModel, blocklist: Blocklist) -> None:
         """Put a model behind a queue of its own."""
         limits = BatchLimits(
             max_batch_sequences=self._settings.max_batch_sequences,
@@ -227,7 +230,7 @@ class Server:
         batcher = Batcher(model.generator, limits, self.metrics)
         batcher.start()
         self._closing.push_async_callback(batcher.close)
-        self._registry.add(ServedModel(loaded=model, batcher=batcher))
+        self._registry.add(ServedModel(loaded=model, batcher=batcher, blocklist=blocklist))
         meta = model.generator.meta
         self.metrics.model_info.labels(model.version_name, model.version, meta.preset).set(1)
 

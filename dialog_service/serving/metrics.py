@@ -79,6 +79,11 @@ class Metrics:
             "Sequences waiting for a batch.",
             registry=self.registry,
         )
+        self.blocked_candidates = Counter(
+            "dialog_blocked_candidates_total",
+            "Candidates that held a blocked phrase and were drawn again.",
+            registry=self.registry,
+        )
         self.model_info = Gauge(
             "dialog_model_info",
             "1 for every model version that is served.",

@@ -24,6 +24,7 @@ from dialog_service.generation import (
     SamplingParameters,
 )
 from dialog_service.serving.batcher import Batcher, Generates
+from dialog_service.serving.blocked_phrases import Blocklist
 from dialog_service.serving.settings import Settings
 from dialog_service.text import normalise
 from dialog_service.vocabulary import Vocabulary
@@ -68,10 +69,11 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A loaded model behind its queue."""
+    """A loaded model behind its queue, and what its replies may not hold."""
 
     loaded: LoadedModel
     batcher: Batcher
+    blocklist: Blocklist
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,7 +104,8 @@ class Responder:
             context_turns=generator.limits.context_turns,
         )
         query = validated(request, limits, generator.defaults)
-        return Ask(model, query, deadline, None if query.selection.waits_for_all else on_reply)
+        told = None if query.selection.waits_for_all else on_reply
+        return Ask(model, query, deadline, model.blocklist.current(), told)
 
     async def _answer(self, ask: Ask) -> Answer:
         mode = ask.query.cache_mode

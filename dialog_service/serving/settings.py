@@ -22,12 +22,7 @@ from dialog_service.errors import ConfigError
 PREFIX = "DIALOG_"
 CALL_PREFIX = f"{PREFIX}CALL_"  # the environment of commands that call a server
 MAX_REPLIES = 32  # of one request, by the API
-NOT_OFFERED = frozenset(
-    {
-        "MAX_INPUT_TOKENS",
-        "BLOCKED_PHRASES_FILE",
-    }
-)
+NOT_OFFERED = frozenset({"MAX_INPUT_TOKENS"})
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _log = logging.getLogger(__name__)
 
@@ -115,6 +110,11 @@ class Settings(BaseSettings):
         gt=0,
         le=10,
         description="Longest wait for Redis; then the request does without.",
+    )
+    blocked_phrases_file: Path | None = Field(
+        default=None,
+        description="Return no reply that holds a phrase of this file, one a line, whole words in "
+        "any case, but draw again; read again when it changes.",
     )
     diversity_window_tokens: int = Field(
         default=100_000, ge=1, description="Words in the window of the live Dist-1 and Dist-2."

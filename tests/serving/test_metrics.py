@@ -20,6 +20,7 @@ NAMES = [
     "dialog_cache_errors_total",
     "dialog_redis_up",
     "dialog_replies_total",
+    "dialog_blocked_candidates_total",
     "dialog_reply_tokens",
     "dialog_distinct_ratio",
     "dialog_diversity_window_tokens",

@@ -9,6 +9,7 @@ from echo_server import EchoModel, loaded
 from dialog_service.errors import CheckpointError, ConfigError, UnknownModel
 from dialog_service.generation import GenerationRequest
 from dialog_service.serving.batcher import Batcher, BatchLimits
+from dialog_service.serving.blocked_phrases import Blocklist
 from dialog_service.serving.metrics import Metrics
 from dialog_service.serving.registry import (
     Location,
@@ -25,7 +26,9 @@ def registry_of(*names: tuple[str, str]) -> ModelRegistry:
     for name, version in names:
         model = EchoModel()
         batcher = Batcher(model, BatchLimits(), metrics)
-        registry.add(ServedModel(loaded=loaded(model, name=name, version=version), batcher=batcher))
+        served = loaded(model, name=name, version=version)
+        blocklist = Blocklist(None, lambda: None)
+        registry.add(ServedModel(loaded=served, batcher=batcher, blocklist=blocklist))
     return registry
 
 

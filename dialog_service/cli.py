@@ -320,7 +320,7 @@ def _why(error: CallFailed) -> str:
         return f"{error.target} is there, but TLS fails; it may want {needs} ({error.message})"
     if is_unanswered:
         return f"no service at {error.target}; start one with: dialog-service serve"
-    return str(error)
+    return f"{error}, as --token-file does" if error.status == "UNAUTHENTICATED" else str(error)
 
 
 serve.__signature__ = _serve_signature()  # type: ignore[attr-defined]

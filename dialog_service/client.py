@@ -331,8 +331,8 @@ def _request(
 
 
 def _metadata(token: str) -> tuple[tuple[str, str], ...]:
-    """What shows a token."""
-    return (("authorization", f"Bearer {token}"),) if token else ()
+    """What shows a token; white space around it, as the end of a file's line, is none of it."""
+    return (("authorization", f"Bearer {token.strip()}"),) if token else ()
 
 
 def _read(path: Path | None) -> bytes | None:

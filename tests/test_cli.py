@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,7 @@ async def test_what_is_wrong_with_tls_or_a_token_is_said_in_one_line(tmp_path: P
         done = await asyncio.to_thread(run, *models)
         assert done.returncode == 1
         assert done.stderr.startswith("dialog-service: UNAUTHENTICATED: this server asks for a")
+        assert "--token-file" in done.stderr
     for flags in (
         ("--token-file", "/absent"),
         ("--token-file", str(made.ca)),
@@ -145,6 +147,29 @@ async def test_what_is_wrong_with_tls_or_a_token_is_said_in_one_line(tmp_path: P
     ):
         done = run("models", *flags)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+async def test_a_server_says_with_which_flags_to_call_it(tiny_checkpoint: Path, tmp_path: Path):
+    made, tokens = Certificates(tmp_path), tmp_path / "tokens"
+    tokens.write_text("a-secret\n")
+    flags = {
+        "--model": tiny_checkpoint,
+        "--grpc-address": "127.0.0.1:0",
+        "--metrics-address": "off",
+        "--redis-url": "off",
+        "--tls-cert": made.server.cert,
+        "--tls-key": made.server.key,
+        "--auth-tokens-file": tokens,
+    }
+    given = [str(part) for pair in flags.items() for part in pair]
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM, "serve", *given, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    ready = (await process.stdout.readline()).decode()
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    assert ready.endswith(" --tls-ca FILE --token-file FILE\n")
 
 
 def test_serve_help_shows_every_setting_with_its_default():

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import grpc
 import pytest
+from certificates import Certificates
 from echo_server import Running, running
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from dialog_service.client import AsyncDialogClient, CallFailed
 from dialog_service.errors import Overloaded
 from dialog_service.serving import rate_limit
 from dialog_service.serving.rate_limit import RateLimit
@@ -142,6 +144,20 @@ async def test_callers_are_told_apart_by_their_tokens(clock: Clock, tmp_path: Pa
         ends = [await refusal(service, token) for token in ("shop", "shop", "bank", "thief")]
     codes = [end and end.code().name for end in ends]
     assert codes == [None, "RESOURCE_EXHAUSTED", None, "UNAUTHENTICATED"]
+
+
+async def test_callers_are_told_apart_by_their_certificates(clock: Clock, tmp_path: Path):
+    made = Certificates(tmp_path)
+    ends = []
+    async with running(rate_limit_rps=1, clock=clock, **made.mutual) as service:
+        for own in (made.client, made.client, made.elsewhere):
+            async with AsyncDialogClient(service.addresses.grpc, tls=made.tls(own)) as client:
+                try:
+                    await client.list_models()
+                    ends.append("OK")
+                except CallFailed as error:
+                    ends.append(error.status)
+    assert ends == ["OK", "RESOURCE_EXHAUSTED", "OK"]
 
 
 async def test_a_batch_counts_as_the_requests_in_it_and_a_stream_as_one(clock: Clock):

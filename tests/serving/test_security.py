@@ -98,7 +98,7 @@ async def test_clients_show_a_token_with_every_call(tokens: Path):
 
     async with running(auth_tokens_file=tokens) as service:
         assert await asyncio.to_thread(talk, service.addresses.grpc) == 11
-        async with AsyncDialogClient(service.addresses.grpc, token=FIRST) as client:
+        async with AsyncDialogClient(service.addresses.grpc, token=f"{FIRST}\n") as client:
             assert (await client.ask("hello")).replies
             assert len([event async for event in client.stream_replies(REQUEST)]) == 6
 

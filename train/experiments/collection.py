@@ -1,13 +1,12 @@
 """A table kept for good: its small files, without checkpoints, beside one another."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from dialog_service.checkpoint import META
 from dialog_service.errors import ConfigError
 from train.experiments.markdown import markdown
-from train.experiments.request import Request, Run
+from train.experiments.request import Place, Request, Run
 from train.experiments.result import Table, make_table
 from train.experiments.row_folder import write_whole
 
@@ -47,10 +46,21 @@ def collect(request: Request, finished: Sequence[Run], destination: Path) -> Pat
     try:
         for source, target in kept:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            told = _without_places(source.read_text(encoding="utf-8"), request.place)
+            target.write_text(told, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--collect {destination}: {error.strerror}") from error
     return folder
+
+
+def _without_places(text: str, place: Place) -> str:
+    """The text with words for the folders of this machine: they are nobody else's."""
+    names = {str(place.output): "RUNS"} | (
+        {str(place.data_dir): "CORPORA"} if place.data_dir else {}
+    )
+    for folder, name in names.items():
+        text = text.replace(folder, name)
+    return text
 
 
 def _kept(run: Run) -> list[str]:

@@ -174,6 +174,18 @@ def test_only_small_files_are_collected(table_of_two, tmp_path: Path):
     assert json.loads((folder / "table.json").read_text())["unfinished"] == ["ded-seed1"]
 
 
+def test_what_is_kept_names_no_folder_of_this_machine(table_of_two, tmp_path: Path):
+    request, finished = table_of_two
+    place = finished[0].folder.path / "published" / "report.json"
+    said = (
+        f"--data-dir {request.place.data_dir} --output {request.place.output}/ded-seed0/published"
+    )
+    place.write_text(json.dumps({**json.loads(place.read_text()), "command": said}))
+    folder = collect(request, finished, tmp_path / "results")
+    kept = json.loads((folder / finished[0].name / "published" / "report.json").read_text())
+    assert kept["command"] == "--data-dir CORPORA --output RUNS/ded-seed0/published"
+
+
 def test_the_table_is_written_whole(table_of_two, tmp_path: Path):
     request, finished = table_of_two
     write_table(request, finished, tmp_path / "t")

@@ -55,49 +55,28 @@ class Preset:
     kl_ramp: RampSchedule
 
 
-_CONTEXTUAL = Sizes(
+_SMALL = Sizes(
     embedding_dim=128,
     encoder_hidden_size=128,
     decoder_hidden_size=256,
-    latent_dim=32,
+    latent_dim=64,
     dropout=0.2,
     output_dropout=0.2,
     vocabulary_mode="unigram",
     vocabulary_size=4000,
-    max_context_tokens=60,
-    max_response_tokens=30,
+    max_context_tokens=40,
+    max_response_tokens=25,
     optimisation=OptimisationConfig(epochs=8, batch_size=128, learning_rate=2e-3),
 )
+_CONTEXTUAL = replace(_SMALL, latent_dim=32, max_context_tokens=60, max_response_tokens=30)
 
 SMALL = Preset(
     name="small",
-    wasserstein=Sizes(
-        embedding_dim=128,
-        encoder_hidden_size=128,
-        decoder_hidden_size=256,
-        latent_dim=64,
-        dropout=0.2,
-        output_dropout=0.2,
-        vocabulary_mode="unigram",
-        vocabulary_size=4000,
-        max_context_tokens=40,
-        max_response_tokens=25,
-        optimisation=OptimisationConfig(epochs=8, batch_size=128, learning_rate=2e-3),
-    ),
-    conditional=Sizes(
-        embedding_dim=128,
-        encoder_hidden_size=128,
-        decoder_hidden_size=256,
-        latent_dim=32,
-        dropout=0.2,
-        output_dropout=0.2,
-        vocabulary_mode="unigram",
-        vocabulary_size=4000,
-        max_context_tokens=60,
+    wasserstein=_SMALL,
+    conditional=replace(
+        _CONTEXTUAL,
         max_response_tokens=60,
-        optimisation=OptimisationConfig(
-            epochs=8, batch_size=128, learning_rate=2e-3, clip_norm=30.0
-        ),
+        optimisation=_SMALL.optimisation.model_copy(update={"clip_norm": 30.0}),
     ),
     contextual=_CONTEXTUAL,
     tied_output=True,

@@ -4,6 +4,7 @@ Weights are the papers'; those stated per token are converted by ``RunConfig.res
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from dialog_service.checkpoint import SamplingDefaults
 from dialog_service.errors import ConfigError
@@ -211,43 +212,27 @@ def bow_cvae(preset: Preset) -> RunConfig:
     sizes = preset.contextual
     if sizes is None:
         raise ConfigError(f"--preset {preset.name} has the papers' systems alone, not bow_cvae")
-    return RunConfig(
-        variant="bow_cvae",
-        preset=preset.name,
-        model=ModelConfig(
-            vocab_size=sizes.vocabulary_size,
-            embedding_dim=sizes.embedding_dim,
-            max_context_tokens=sizes.max_context_tokens,
-            max_response_tokens=sizes.max_response_tokens,
-            context_turns=CONTEXT_TURNS,
-            encoder=LstmEncoder(hidden_size=sizes.encoder_hidden_size, dropout=sizes.dropout),
-            posterior=GaussianPosterior(
-                latent_dim=sizes.latent_dim,
-                sees="context_and_response",
-                initial_scale=preset.conditional_initial_scale,
-            ),
-            prior=ConditionalGaussianPrior(),
-            bridge=FirstAndEveryStepBridge(),
-            decoder=LstmDecoder(
+    parent = cvae(replace(preset, conditional=sizes))
+    model = parent.model.model_copy(
+        update={
+            "context_turns": CONTEXT_TURNS,
+            "encoder": LstmEncoder(hidden_size=sizes.encoder_hidden_size, dropout=sizes.dropout),
+            "decoder": LstmDecoder(
                 hidden_size=sizes.decoder_hidden_size,
                 dropout=sizes.dropout,
                 output_dropout=sizes.output_dropout,
                 tied_output=True,
             ),
-        ),
-        objective=ObjectiveConfig(
-            terms=(
-                KlTerm(weight=1.0, per="example", schedule=preset.kl_ramp),
-                BagOfWordsTerm(),
-            ),
-        ),
-        data=_data(sizes).model_copy(
-            update={
-                "examples": ExampleOptions(context_turns=CONTEXT_TURNS, keep_repeats=False),
-            }
-        ),
-        optimisation=sizes.optimisation,
-        sampling=SamplingDefaults(temperature=0.7, top_p=0.9),
+        }
+    )
+    examples = ExampleOptions(context_turns=CONTEXT_TURNS, keep_repeats=False)
+    return parent.model_copy(
+        update={
+            "variant": "bow_cvae",
+            "model": model,
+            "objective": ObjectiveConfig(terms=(*parent.objective.terms, BagOfWordsTerm())),
+            "data": parent.data.model_copy(update={"examples": examples}),
+        }
     )
 
 

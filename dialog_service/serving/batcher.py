@@ -179,7 +179,7 @@ class Batcher:
 
     def _count(self, sequences: int) -> None:
         self._queued_sequences += sequences
-        self._metrics.queue_depth_sequences.set(self._queued_sequences)
+        self._metrics.queue_depth_sequences.inc(sequences)  # of every model in this process
 
     def _queue_seconds(self) -> float:
         """Roughly how long the present queue takes."""

@@ -128,6 +128,25 @@ async def test_a_full_queue_refuses_at_once_and_only_the_newcomer():
     assert [len(texts(answer)) for answer in answers] == [2, 5, 5]
 
 
+async def test_the_depth_is_that_of_every_queue_together():
+    metrics, models = Metrics(), (EchoModel(), EchoModel())
+    async with batching(models[0], metrics) as one, batching(models[1], metrics) as other:
+        for model in models:
+            model.hold()
+        under_way = [submit(batcher, request(count=9)) for batcher in (one, other)]
+        await until(lambda: all(model.batches for model in models))
+        waiting = [submit(one, request(count=3)), submit(other, request(count=4))]
+        await until(lambda: depth(metrics) == 7)
+        for model in models:
+            model.release()
+        await asyncio.gather(*under_way, *waiting)
+    assert depth(metrics) == 0
+
+
+def depth(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value("dialog_queue_depth_sequences")
+
+
 async def test_work_cancelled_in_the_queue_never_reaches_the_model_and_frees_its_place():
     model, metrics = EchoModel(), Metrics()
     limits = {"queue_capacity_sequences": 1, "max_batch_sequences": 1}

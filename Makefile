@@ -8,6 +8,9 @@ export PYTHON TORCH_INDEX
 
 BIN = $(VENV)/bin
 WHEEL_VENV = .venv-wheel
+NODE = tests/node
+NPM_INSTALL = npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
+	--fetch-retries=1 --fetch-timeout=60000
 INSTALL = -m pip install --quiet --constraint constraints.txt
 SET_UP = deploy/environment.sh constraints.txt pyproject.toml
 SOURCES = $(shell find dialog_service train -type f ! -name '*.pyc')
@@ -33,9 +36,10 @@ bench: $(VENV)/.serving  ## measure requests per second and latency of the servi
 proto: $(VENV)/.development  ## generate dialog_service/v1 from proto/
 	$(BIN)/python proto/generate.py
 
-lint: $(VENV)/.development  ## ruff: rules and format
+lint: $(VENV)/.development $(NODE)/node_modules/.installed  ## ruff: rules and format; proto/ against what was published
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python proto/compatibility.py
 
 types: $(VENV)/.development  ## mypy --strict
 	$(BIN)/mypy
@@ -45,7 +49,7 @@ redis: $(VENV)/.development
 		{ echo 'The tests need a Redis server:  sudo apt-get install redis-server  (macOS: brew install redis)' >&2; exit 1; }
 
 clean:  ## remove the virtual environments and everything generated but the stubs
-	rm -rf .venv .venv-wheel build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-wheel $(NODE)/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.serving: $(SET_UP)
 	@echo 'Installing into $(VENV) ...'
@@ -65,3 +69,12 @@ $(WHEEL_VENV)/.installed: $(VENV)/.development $(SOURCES)
 	@sh deploy/environment.sh $(WHEEL_VENV)
 	@$(WHEEL_VENV)/bin/python $(INSTALL) dist/*.whl
 	@touch $@
+
+$(NODE)/node_modules/.installed: $(NODE)/package.json $(NODE)/package-lock.json
+	@if ! command -v npm >/dev/null; then \
+		echo 'npm is not here: no buf, and no test of the Node client'; \
+	elif cd $(NODE) && $(NPM_INSTALL); then \
+		touch node_modules/.installed; \
+	else \
+		echo 'npm could not install: no buf, and no test of the Node client'; \
+	fi

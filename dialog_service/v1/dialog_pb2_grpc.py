@@ -72,7 +72,7 @@ class DialogServiceServicer:
     """
 
     def GenerateReplies(self, request, context):
-        """Samples several different replies to the last turn of a dialog.
+        """Samples several different replies to the last turn of a dialog. Fails with any status above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,7 +80,8 @@ class DialogServiceServicer:
 
     def StreamReplies(self, request, context):
         """The same, one message per reply as soon as it is finished (after selection, where there is one),
-        and one last message with everything else.
+        and one last message with everything else. It may fail after some replies, so that only a call
+        that fails before the first is safe to try again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,14 +89,15 @@ class DialogServiceServicer:
 
     def BatchGenerateReplies(self, request, context):
         """Answers up to 64 requests; each succeeds or fails on its own. The call itself fails only where
-        there are no requests or too many, or where the server cannot serve at all.
+        there are no requests or too many, where the caller may not call or has called too often, or
+        where the server cannot serve at all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists every version of every model that this server can answer with.
+        """Lists every version of every model that this server can answer with; at least one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,7 +112,7 @@ class DialogServiceServicer:
 
     def GetDiversity(self, request, context):
         """The live figures of diversity (Dist-1 and Dist-2 over windows of recent replies), for whoever has
-        no Prometheus.
+        no Prometheus. Fails with NOT_FOUND where there is no model of that name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -9,20 +9,33 @@ Conventions
   - Models are named "models/{name}", one version of a model "models/{name}/versions/{version}".
   - Log-probabilities are natural logarithms (nats). Durations are wall-clock time.
 
-Request id
-  The metadata key `x-request-id` (printable ASCII, at most 128 characters) names a call in logs
-  and errors. The server makes one where there is none or another kind, and returns it in the
-  trailing metadata of every call and in the initial metadata of those that succeed.
+Metadata of a call
+  x-request-id   printable ASCII without spaces, at most 128 characters: names the call in logs and
+                 errors. The server makes one where there is none or another kind, and returns it
+                 in the trailing metadata of every call and in the initial metadata of those that
+                 succeed.
+  authorization  "Bearer TOKEN", where a server asks for a token.
+  traceparent    W3C Trace Context: a server that is traced makes its spans part of that trace.
+
+Deadlines
+  A call's own, or else the server's (30 seconds unless it is told otherwise). Work whose deadline
+  has passed, or whose caller has cancelled, is dropped, in the queue and between two tokens.
 
 Errors
-  INVALID_ARGUMENT    the request is wrong; google.rpc.BadRequest lists every violated field
+  INVALID_ARGUMENT    the request is wrong; google.rpc.BadRequest lists every violated field, the
+                      first 30 of them
+  UNAUTHENTICATED     the server asks for a bearer token, and there is none or not a known one. A
+                      server that asks for a client certificate makes no connection without one.
   NOT_FOUND           no such model or version; the message names those there are
-  RESOURCE_EXHAUSTED  the queue is full; google.rpc.RetryInfo says when to try again
+  RESOURCE_EXHAUSTED  the queue is full, or the caller has made more requests than it may a second:
+                      google.rpc.RetryInfo says when to try again. Or, without RetryInfo, the
+                      message is larger than the server takes (4 MiB unless told otherwise).
   DEADLINE_EXCEEDED   the deadline passed; the work was dropped
-  UNAVAILABLE         the server is loading or draining; google.rpc.RetryInfo says when to try again
+  CANCELLED           the caller cancelled; the work was dropped
+  UNAVAILABLE         the server is loading or draining; google.rpc.RetryInfo says when to try
+                      again. The only status that is safe to try again at once, elsewhere.
   UNIMPLEMENTED       a part of this API that the server does not offer
   INTERNAL            anything else; the message is constant and carries the request id
-  UNAUTHENTICATED and PERMISSION_DENIED where a server asks for credentials.
   Where there are details they travel as google.rpc.Status in `grpc-status-details-bin`.
 
 Health
@@ -61,22 +74,24 @@ class DialogServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DialogServiceAsyncStub: ...
     GenerateReplies: _grpc.UnaryUnaryMultiCallable[_dialog_pb2.GenerateRepliesRequest, _dialog_pb2.GenerateRepliesResponse]
-    """Samples several different replies to the last turn of a dialog."""
+    """Samples several different replies to the last turn of a dialog. Fails with any status above."""
     StreamReplies: _grpc.UnaryStreamMultiCallable[_dialog_pb2.StreamRepliesRequest, _dialog_pb2.StreamRepliesResponse]
     """The same, one message per reply as soon as it is finished (after selection, where there is one),
-    and one last message with everything else.
+    and one last message with everything else. It may fail after some replies, so that only a call
+    that fails before the first is safe to try again.
     """
     BatchGenerateReplies: _grpc.UnaryUnaryMultiCallable[_dialog_pb2.BatchGenerateRepliesRequest, _dialog_pb2.BatchGenerateRepliesResponse]
     """Answers up to 64 requests; each succeeds or fails on its own. The call itself fails only where
-    there are no requests or too many, or where the server cannot serve at all.
+    there are no requests or too many, where the caller may not call or has called too often, or
+    where the server cannot serve at all.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_dialog_pb2.ListModelsRequest, _dialog_pb2.ListModelsResponse]
-    """Lists every version of every model that this server can answer with."""
+    """Lists every version of every model that this server can answer with; at least one."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_dialog_pb2.GetModelRequest, _dialog_pb2.GetModelResponse]
     """Describes one model. Fails with NOT_FOUND where there is none of that name."""
     GetDiversity: _grpc.UnaryUnaryMultiCallable[_dialog_pb2.GetDiversityRequest, _dialog_pb2.GetDiversityResponse]
     """The live figures of diversity (Dist-1 and Dist-2 over windows of recent replies), for whoever has
-    no Prometheus.
+    no Prometheus. Fails with NOT_FOUND where there is no model of that name.
     """
 
 @_typing.type_check_only
@@ -85,22 +100,24 @@ class DialogServiceAsyncStub(DialogServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateReplies: _aio.UnaryUnaryMultiCallable[_dialog_pb2.GenerateRepliesRequest, _dialog_pb2.GenerateRepliesResponse]  # type: ignore[assignment]
-    """Samples several different replies to the last turn of a dialog."""
+    """Samples several different replies to the last turn of a dialog. Fails with any status above."""
     StreamReplies: _aio.UnaryStreamMultiCallable[_dialog_pb2.StreamRepliesRequest, _dialog_pb2.StreamRepliesResponse]  # type: ignore[assignment]
     """The same, one message per reply as soon as it is finished (after selection, where there is one),
-    and one last message with everything else.
+    and one last message with everything else. It may fail after some replies, so that only a call
+    that fails before the first is safe to try again.
     """
     BatchGenerateReplies: _aio.UnaryUnaryMultiCallable[_dialog_pb2.BatchGenerateRepliesRequest, _dialog_pb2.BatchGenerateRepliesResponse]  # type: ignore[assignment]
     """Answers up to 64 requests; each succeeds or fails on its own. The call itself fails only where
-    there are no requests or too many, or where the server cannot serve at all.
+    there are no requests or too many, where the caller may not call or has called too often, or
+    where the server cannot serve at all.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_dialog_pb2.ListModelsRequest, _dialog_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists every version of every model that this server can answer with."""
+    """Lists every version of every model that this server can answer with; at least one."""
     GetModel: _aio.UnaryUnaryMultiCallable[_dialog_pb2.GetModelRequest, _dialog_pb2.GetModelResponse]  # type: ignore[assignment]
     """Describes one model. Fails with NOT_FOUND where there is none of that name."""
     GetDiversity: _aio.UnaryUnaryMultiCallable[_dialog_pb2.GetDiversityRequest, _dialog_pb2.GetDiversityResponse]  # type: ignore[assignment]
     """The live figures of diversity (Dist-1 and Dist-2 over windows of recent replies), for whoever has
-    no Prometheus.
+    no Prometheus. Fails with NOT_FOUND where there is no model of that name.
     """
 
 class DialogServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -112,7 +129,7 @@ class DialogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dialog_pb2.GenerateRepliesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dialog_pb2.GenerateRepliesResponse, _abc.Awaitable[_dialog_pb2.GenerateRepliesResponse]]:
-        """Samples several different replies to the last turn of a dialog."""
+        """Samples several different replies to the last turn of a dialog. Fails with any status above."""
 
     @_abc_1.abstractmethod
     def StreamReplies(
@@ -121,7 +138,8 @@ class DialogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_dialog_pb2.StreamRepliesResponse], _abc.AsyncIterator[_dialog_pb2.StreamRepliesResponse]]:
         """The same, one message per reply as soon as it is finished (after selection, where there is one),
-        and one last message with everything else.
+        and one last message with everything else. It may fail after some replies, so that only a call
+        that fails before the first is safe to try again.
         """
 
     @_abc_1.abstractmethod
@@ -131,7 +149,8 @@ class DialogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dialog_pb2.BatchGenerateRepliesResponse, _abc.Awaitable[_dialog_pb2.BatchGenerateRepliesResponse]]:
         """Answers up to 64 requests; each succeeds or fails on its own. The call itself fails only where
-        there are no requests or too many, or where the server cannot serve at all.
+        there are no requests or too many, where the caller may not call or has called too often, or
+        where the server cannot serve at all.
         """
 
     @_abc_1.abstractmethod
@@ -140,7 +159,7 @@ class DialogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dialog_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dialog_pb2.ListModelsResponse, _abc.Awaitable[_dialog_pb2.ListModelsResponse]]:
-        """Lists every version of every model that this server can answer with."""
+        """Lists every version of every model that this server can answer with; at least one."""
 
     @_abc_1.abstractmethod
     def GetModel(
@@ -157,7 +176,7 @@ class DialogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dialog_pb2.GetDiversityResponse, _abc.Awaitable[_dialog_pb2.GetDiversityResponse]]:
         """The live figures of diversity (Dist-1 and Dist-2 over windows of recent replies), for whoever has
-        no Prometheus.
+        no Prometheus. Fails with NOT_FOUND where there is no model of that name.
         """
 
 def add_DialogServiceServicer_to_server(servicer: DialogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

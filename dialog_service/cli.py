@@ -35,6 +35,7 @@ _TLS_TROUBLE = ("handshake", "Socket closed")  # how gRPC speaks of it
 _METAVARS: dict[object, str | None] = {
     bool: None,
     int: "N",
+    int | None: "N",
     float: "NUMBER",
     float | None: "NUMBER",
     Path | None: "PATH",

@@ -63,12 +63,12 @@ def unheard(index: int, number: int, candidate: Candidate) -> None:
     """Nobody listens."""
 
 
-def context_ids(turns: Sequence[Sequence[int]], model: ModelConfig) -> list[int]:
+def context_ids(turns: Sequence[Sequence[int]], limits: ModelConfig | ModelLimits) -> list[int]:
     """The ids a model sees of a dialog: its last turns, joined by EOS, cut from the left."""
     joined: list[int] = []
-    for ids in turns[-model.context_turns :]:
+    for ids in turns[-limits.context_turns :]:
         joined += [*([EOS] if joined else []), *ids]
-    return joined[-model.max_context_tokens :] or [UNK]
+    return joined[-limits.max_context_tokens :] or [UNK]
 
 
 @dataclass(slots=True)
@@ -127,7 +127,12 @@ class Generator:
     """Replies with one loaded checkpoint, on one device; use from one thread at a time."""
 
     def __init__(
-        self, checkpoint: Checkpoint, *, device: str = "auto", precision: str = "auto"
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        max_context_tokens: int | None = None,
     ) -> None:
         """Place the model.
 
@@ -136,6 +141,7 @@ class Generator:
             device: "auto", or what torch.device takes.
             precision: "fp32"; "bf16" runs the recurrent products in bfloat16; "auto" takes bf16
                 where the hardware multiplies it natively.
+            max_context_tokens: cut contexts to so many, where the model could use more.
 
         Raises:
             ConfigError: an unknown device or precision.
@@ -148,8 +154,9 @@ class Generator:
             for recurrence in (m for m in self._model.modules() if isinstance(m, Recurrence)):
                 recurrence.to(torch.bfloat16)
         config = self._model.config
+        usable = config.max_context_tokens
         self.limits = ModelLimits(
-            max_context_tokens=config.max_context_tokens,
+            max_context_tokens=min(usable, max_context_tokens or usable),
             max_reply_tokens=config.max_response_tokens,
             vocab_size=config.vocab_size,
             context_turns=config.context_turns,
@@ -238,21 +245,27 @@ class Generator:
         decoded = dict(Decoding(self._model.decoder, draws).run(never))
         return [self._candidate(decoded[place]).text for place in range(count)]
 
+    def truncates(self, turns: Sequence[str]) -> bool:
+        """Whether turns, a separator between two, hold more than the model can use."""
+        return self._exceed(self._encoded(turns))
+
+    def _encoded(self, turns: Sequence[str]) -> list[list[int]]:
+        return [self._vocabulary.encode(normalise(turn)) for turn in turns]
+
+    def _exceed(self, turns: Sequence[Sequence[int]]) -> bool:
+        tokens = sum(map(len, turns)) + len(turns) - 1
+        return len(turns) > self.limits.context_turns or tokens > self.limits.max_context_tokens
+
     def _ids(self, turns: Sequence[str]) -> list[int]:
-        encoded = [self._vocabulary.encode(normalise(turn)) for turn in turns]
-        return context_ids(encoded, self._model.config)
+        return context_ids(self._encoded(turns), self.limits)
 
     def _plans(self, requests: Sequence[GenerationRequest]) -> tuple[list[_Plan], list[list[int]]]:
         """A plan and the context's ids for each request."""
         plans, contexts = [], []
         for request in requests:
-            turns = [self._vocabulary.encode(normalise(turn)) for turn in request.turns]
-            contexts.append(context_ids(turns, self._model.config))
-            tokens = sum(map(len, turns)) + len(turns) - 1
-            is_cut = (
-                len(turns) > self.limits.context_turns or tokens > self.limits.max_context_tokens
-            )
-            plans.append(_Plan(request, self._draw_limit(request), is_cut))
+            turns = self._encoded(request.turns)
+            contexts.append(context_ids(turns, self.limits))
+            plans.append(_Plan(request, self._draw_limit(request), self._exceed(turns)))
         return plans, contexts
 
     def _draw_limit(self, request: GenerationRequest) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,8 +26,6 @@ from dialog_service.generation import (
 from dialog_service.serving.batcher import Batcher, Generates
 from dialog_service.serving.blocked_phrases import Blocklist
 from dialog_service.serving.settings import Settings
-from dialog_service.text import normalise
-from dialog_service.vocabulary import Vocabulary
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _RESOURCE = re.compile(r"models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?")
@@ -41,20 +39,22 @@ class ReplyModel(Generates, Protocol):
     is_deterministic: bool
     meta: CheckpointMeta
 
+    def truncates(self, turns: Sequence[str]) -> bool:
+        """Whether turns hold more than the model can use."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
     """One version of one model, ready to generate.
 
     ``fingerprint`` is a digest of the checkpoint: two trainings may share a name and a version, but
-    no pool of candidates. ``truncates`` tells whether turns hold more than the model can use.
+    no pool of candidates.
     """
 
     name: str
     version: str
     fingerprint: str
     generator: ReplyModel
-    truncates: Callable[[Sequence[str]], bool]
 
     @property
     def model_name(self) -> str:
@@ -168,15 +168,19 @@ def load_model(location: Location, settings: Settings) -> LoadedModel:
     """
     directory = checkpoint_directory(location.directory)
     checkpoint = load_checkpoint(directory)
-    generator = Generator(checkpoint, device=settings.device, precision=settings.precision)
+    generator = Generator(
+        checkpoint,
+        device=settings.device,
+        precision=settings.precision,
+        max_context_tokens=settings.max_input_tokens,
+    )
     for reply_count in (1, settings.max_batch_sequences):
         generator.generate([_warm_up(reply_count, generator.defaults)])
     return LoadedModel(
         name=location.name or _name(checkpoint.meta.variant),
         version=location.version or _name(checkpoint.meta.version),
-        fingerprint=_fingerprint(directory),
+        fingerprint=_fingerprint(directory, generator.limits.max_context_tokens),
         generator=generator,
-        truncates=_measure(checkpoint.vocabulary, generator.limits),
     )
 
 
@@ -184,19 +188,9 @@ def _warm_up(reply_count: int, sampling: SamplingParameters) -> GenerationReques
     return GenerationRequest(turns=("hello",), reply_count=reply_count, sampling=sampling, seed=0)
 
 
-def _measure(vocabulary: Vocabulary, limits: ModelLimits) -> Callable[[Sequence[str]], bool]:
-    """Whether turns, a separator between two, exceed the context that a model was built for."""
-
-    def truncates(turns: Sequence[str]) -> bool:
-        tokens = sum(len(vocabulary.encode(normalise(turn))) for turn in turns) + len(turns) - 1
-        return len(turns) > limits.context_turns or tokens > limits.max_context_tokens
-
-    return truncates
-
-
-def _fingerprint(directory: Path) -> str:
+def _fingerprint(directory: Path, max_context_tokens: int) -> str:
     """Digest of what decides a model's replies, 16 hexadecimal digits."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(max_context_tokens).encode())
     for name in (CONFIG, VOCABULARY, WEIGHTS):
         digest.update(hashlib.sha256((directory / name).read_bytes()).digest())
     return digest.hexdigest()[:16]

@@ -147,7 +147,7 @@ def _is_truncated(model: LoadedModel, query: ReplyQuery, answer: Answer) -> bool
     """Whether the model could not use all turns; a pool does not tell, so they are measured."""
     if answer.generated:
         return query.turns_cut or answer.generated.result.context_truncated
-    return query.turns_cut or model.truncates(query.turns)
+    return query.turns_cut or model.generator.truncates(query.turns)
 
 
 def _tokens(replies: Sequence[Candidate]) -> list[list[str]]:

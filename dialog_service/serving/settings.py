@@ -1,9 +1,8 @@
 """Settings of the server: ``DIALOG_*`` environment variables, flags of the same names, or a file.
 
 A flag wins over the environment, the environment over the file. Units are in the names. A name that
-is nearly one of these stops the start; so does one of a feature that this version does not have,
-since a server that ignores what it is told is worse than none. ``DIALOG_CALL_*`` are for the
-commands that call a server, and none of its business.
+is nearly one of these stops the start, since a server that ignores what it is told is worse than
+none. ``DIALOG_CALL_*`` are for the commands that call a server, and none of its business.
 """
 
 import difflib
@@ -22,7 +21,6 @@ from dialog_service.errors import ConfigError
 PREFIX = "DIALOG_"
 CALL_PREFIX = f"{PREFIX}CALL_"  # the environment of commands that call a server
 MAX_REPLIES = 32  # of one request, by the API
-NOT_OFFERED = frozenset({"MAX_INPUT_TOKENS"})
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _log = logging.getLogger(__name__)
 
@@ -90,6 +88,12 @@ class Settings(BaseSettings):
         ge=1,
         le=1024,
         description="Largest candidate_count of a request; never more than may wait.",
+    )
+    max_input_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Cut dialogs from the left to so many tokens, where the model could use more "
+        "(context_tokens in GetModel).",
     )
     default_deadline_seconds: float = Field(
         default=30.0, gt=0, le=3600, description="Deadline of requests that come without one."
@@ -187,8 +191,8 @@ def load_settings(flags: Mapping[str, object], file: Path | None = None) -> Sett
     """Settings from flags, the environment and a file of ``DIALOG_NAME=value`` lines.
 
     Raises:
-        ConfigError: a value that cannot be, a name that is nearly a setting's, a feature that is
-            not offered, or a file that cannot be read.
+        ConfigError: a value that cannot be, a name that is nearly a setting's, or a file that
+            cannot be read.
     """
     if file and not file.is_file():
         raise ConfigError(f"{file}: no such file of settings")
@@ -206,17 +210,14 @@ def check_names(names: Iterable[str]) -> list[str]:
     """Names with our prefix that are no setting's; Kubernetes puts some of those there.
 
     Raises:
-        ConfigError: one is nearly a setting's name, or a setting this version does not offer.
+        ConfigError: one is nearly a setting's name.
     """
     known = [name.upper() for name in Settings.model_fields]
     ours = [name for name in names if name.startswith(PREFIX)]
     asked = [name.removeprefix(PREFIX) for name in ours if not name.startswith(CALL_PREFIX)]
-    for name in asked:
-        if name in NOT_OFFERED:
-            raise ConfigError(f"{PREFIX}{name} is set, but this version does not offer it")
     unknown = [name for name in asked if name not in known]
     for name in unknown:
-        near = _nearest(name, [*known, *NOT_OFFERED])
+        near = _nearest(name, known)
         if near:
             raise ConfigError(f"{PREFIX}{name} is no setting; is it {PREFIX}{near}?")
     return [PREFIX + name for name in unknown]

@@ -74,6 +74,9 @@ class EchoModel:
         """Let batches go on."""
         self._released.set()
 
+    def truncates(self, turns: Sequence[str]) -> bool:
+        return len(turns[-1]) > 200
+
     def generate(
         self,
         requests: Sequence[GenerationRequest],
@@ -108,7 +111,7 @@ class EchoModel:
         return GenerationResult(
             candidates=candidates,
             draws=len(candidates),
-            context_truncated=len(request.turns[-1]) > 200,
+            context_truncated=self.truncates(request.turns),
         )
 
     def _candidates(self, request: GenerationRequest) -> tuple[Candidate, ...]:
@@ -132,7 +135,6 @@ def loaded(model: EchoModel, *, name: str = "echo", version: str = "1") -> Loade
         version=version,
         fingerprint=model.fingerprint,
         generator=model,
-        truncates=lambda turns: len(turns[-1]) > 200,
     )
 
 

@@ -132,8 +132,31 @@ def test_what_is_measured_is_what_the_generator_truncates(tiny_checkpoint: Path,
     )
     [result] = model.generator.generate([request], lambda _: False)
     assert result is not None
-    assert model.truncates((text,)) == result.context_truncated
-    assert model.truncates((text, text))
+    assert model.generator.truncates((text,)) == result.context_truncated
+    assert model.generator.truncates((text, text))
+
+
+def test_dialogs_are_cut_to_the_tokens_that_the_settings_allow(tiny_checkpoint: Path):
+    location, text = Location(directory=tiny_checkpoint), "the soup was really good"
+    whole, cut, most = (
+        load_model(location, Settings(max_input_tokens=tokens)) for tokens in (None, 3, 999)
+    )
+    assert [m.generator.limits.max_context_tokens for m in (whole, cut, most)] == [16, 3, 16]
+    assert [m.generator.truncates((text,)) for m in (whole, cut, most)] == [False, True, False]
+    # Replies to less of a dialog are others, and have pools of their own.
+    assert whole.fingerprint == most.fingerprint != cut.fingerprint
+    for model, is_the_same in ((whole, False), (cut, True)):
+        [one, other] = model.generator.generate(
+            [
+                GenerationRequest(
+                    turns=(start + text,), reply_count=3, sampling=model.generator.defaults, seed=5
+                )
+                for start in ("", "my sister: ")
+            ],
+            lambda _: False,
+        )
+        assert (one.candidates == other.candidates) == is_the_same
+        assert one.context_truncated == is_the_same
 
 
 def test_other_weights_have_another_fingerprint(tiny_checkpoint: Path, tmp_path: Path):

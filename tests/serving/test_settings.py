@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dialog_service.errors import ConfigError
-from dialog_service.serving.settings import NOT_OFFERED, Settings, check_names, load_settings
+from dialog_service.serving.settings import Settings, check_names, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,7 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch):
         ("max_wait_seconds", "-1"),
         ("max_replies", "33"),
         ("rate_limit_rps", "0"),
+        ("max_input_tokens", "0"),
         ("max_batch_sequences", "0"),
         ("grpc_address", "50051"),
         ("grpc_address", "localhost:70000"),
@@ -115,13 +116,6 @@ def test_an_unknown_name_is_a_warning(
     monkeypatch.setenv("DIALOG_SERVICE_HOST", "10.0.0.1")
     load_settings({})
     assert "DIALOG_SERVICE_HOST" in caplog.text
-
-
-@pytest.mark.parametrize("name", sorted(NOT_OFFERED))
-def test_a_feature_that_is_not_offered_stops_the_start(name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(f"DIALOG_{name}", "x")
-    with pytest.raises(ConfigError, match=f"DIALOG_{name} .*does not offer"):
-        load_settings({})
 
 
 def test_a_near_miss_in_the_file_stops_the_start_too(tmp_path: Path):

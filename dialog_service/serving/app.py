@@ -169,6 +169,7 @@ class Server:
             ],
             options=(
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
                 ("grpc.max_connection_age_ms", int(1000 * settings.max_connection_age_seconds)),
                 ("grpc.so_reuseport", 0),  # two servers on one port: a mistake, not a wish
             ),

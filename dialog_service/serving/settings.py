@@ -135,6 +135,13 @@ class Settings(BaseSettings):
     max_connection_age_seconds: float = Field(
         default=600.0, gt=0, description="Connections are renewed after this, to rebalance load."
     )
+    max_concurrent_streams: int = Field(
+        default=1000,
+        ge=1,
+        le=2**31 - 1,
+        description="Calls under way on one connection, health checks among them; a client keeps "
+        "further ones back until one has ended.",
+    )
     max_message_bytes: int = Field(
         default=4 * 1024 * 1024, ge=1024, le=2**30, description="Largest request."
     )

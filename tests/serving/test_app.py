@@ -109,6 +109,22 @@ async def test_what_outlives_the_grace_is_cut_off_with_a_status():
     assert cut.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
+async def test_a_client_keeps_calls_back_beyond_those_a_connection_may_have_under_way():
+    async with running(max_concurrent_streams=2) as service:
+        first = await held_request(service)
+        second = asyncio.create_task(service.ask("under way too"))
+        while service.metric("dialog_queue_depth_sequences") == 0:
+            await asyncio.sleep(0.001)
+        third = asyncio.create_task(service.ask("kept back"))
+        own = (("grpc.use_local_subchannel_pool", 1),)  # a connection of its own
+        async with grpc.aio.insecure_channel(service.addresses.grpc, own) as channel:
+            for _ in range(3):
+                assert await health(channel) == SERVING
+        assert service.metric("dialog_queue_depth_sequences") == 5
+        service.model.release()
+        assert all(response.replies for response in await asyncio.gather(first, second, third))
+
+
 async def test_closing_twice_and_before_the_start_does_nothing():
     server = Server(settings())
     await server.close()

@@ -37,7 +37,8 @@ class Preset:
     ``wasserstein`` sizes DED, VED and WED, ``conditional`` GRU, CVAE and Coupled-CVAE,
     ``contextual`` our own, which sees several turns; None where there is none. Then the schedules:
     of MMD, of the spread term beside it, of VED's KL and word dropout, of CVAE's KL. The two
-    initial scales are those of the first family's posterior and of the others'.
+    initial scales are those of the first family's posterior and of the others'; the initial
+    deviation over contexts is of the first family's codes.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Preset:
     contextual: Sizes | None
     tied_output: bool
     mmd_base_per_dimension: float
+    initial_deviation: float
     initial_scale: float
     conditional_initial_scale: float
     match: ScheduleConfig
@@ -81,6 +83,9 @@ SMALL = Preset(
     contextual=_CONTEXTUAL,
     tied_output=True,
     mmd_base_per_dimension=2.0,
+    # Torch's own start, .1, is no more than the noise: MMD then finds it quicker to widen the
+    # scale than to spread the means, and z goes mute.
+    initial_deviation=1.0,
     initial_scale=0.1,
     conditional_initial_scale=0.1,
     match=RampSchedule(start=0.2, end=0.4),
@@ -239,6 +244,8 @@ preset:
 - a 20-token reply loses its end-of-sequence there, keeps it here;
 - VED withholds words at a rate that rises by .05 an epoch of 594 steps there, evenly to the same
   mean here, and writes padding in their place there, the unknown word here;
+- codes start at a deviation of about one over posts here, where plain cells would make it .1; what
+  the layer-normalised cells there make of it was not measured;
 - log scales start at 0 or so there and are free; here at ln .1, whatever the post, in VED and WED-S
   (0 in CVAE), and are clamped to [-8, 4];
 - in WED-S both penalties apply in full from the first step there; here MMD comes in once the code

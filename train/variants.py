@@ -55,7 +55,9 @@ def ded(preset: Preset) -> RunConfig:
             max_context_tokens=sizes.max_context_tokens,
             max_response_tokens=sizes.max_response_tokens,
             encoder=LstmEncoder(hidden_size=sizes.encoder_hidden_size, dropout=sizes.dropout),
-            posterior=DiracPosterior(latent_dim=sizes.latent_dim),
+            posterior=DiracPosterior(
+                latent_dim=sizes.latent_dim, initial_deviation=preset.initial_deviation
+            ),
             prior=NoPrior(),
             decoder=LstmDecoder(
                 hidden_size=sizes.decoder_hidden_size,
@@ -238,7 +240,9 @@ def bow_cvae(preset: Preset) -> RunConfig:
 
 def _scaled(preset: Preset) -> GaussianPosterior:
     return GaussianPosterior(
-        latent_dim=preset.wasserstein.latent_dim, initial_scale=preset.initial_scale
+        latent_dim=preset.wasserstein.latent_dim,
+        initial_scale=preset.initial_scale,
+        initial_deviation=preset.initial_deviation,
     )
 
 

@@ -46,10 +46,15 @@ class NoPosterior(Config):
 
 
 class DiracPosterior(Config):
-    """z is a linear map of the encoder's state (DED, WED-D)."""
+    """z is a linear map of the encoder's state (DED, WED-D).
+
+    ``initial_deviation`` is about that of z over contexts at the start; None leaves the map as
+    torch makes it, which is about 0.1.
+    """
 
     kind: Literal["dirac"] = "dirac"
     latent_dim: PositiveInt
+    initial_deviation: float | None = Field(default=None, gt=0.0)
 
 
 class _GaussianScale(Config):
@@ -76,11 +81,13 @@ class GaussianPosterior(_GaussianScale):
     Of the context alone (VED, WED-S), z is what a reply is made of. Of context and response
     (CVAE), the response must be known, so a reply's z comes from the prior. ``initial_scale``
     starts the deviation small, so that the mean can learn to carry the context before noise
-    drowns it.
+    drowns it. ``initial_deviation`` is about that of the mean over contexts at the start; None
+    leaves its map as torch makes it, which is about 0.1.
     """
 
     kind: Literal["gaussian"] = "gaussian"
     latent_dim: PositiveInt
+    initial_deviation: float | None = Field(default=None, gt=0.0)
     sees: Literal["context", "context_and_response"] = "context"
     initial_scale: float = Field(default=0.1, gt=0.0, le=1.0)
 

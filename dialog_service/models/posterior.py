@@ -6,10 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from dialog_service.models.config import ConditionalGaussianPrior, PosteriorConfig
+from dialog_service.models.config import DiracPosterior as DiracConfig
 from dialog_service.models.config import GaussianPosterior as GaussianConfig
 from dialog_service.models.distributions import DiagonalGaussian, Dirac
 
 Belief = DiagonalGaussian | Dirac
+
+# Of one unit over contexts before training, measured: .175 in LSTM encoders of 128 to 512 units,
+# .155 at the paper's sizes.
+_STATE_DEVIATION = 0.17
 
 
 class NoPosterior(nn.Module):
@@ -27,10 +32,11 @@ class DiracPosterior(nn.Module):
 
     is_deterministic = True
 
-    def __init__(self, input_size: int, latent_dim: int) -> None:
+    def __init__(self, input_size: int, config: DiracConfig) -> None:
         """Build the linear map input_size -> Z."""
         super().__init__()
-        self.loc = nn.Linear(input_size, latent_dim)
+        self.loc = nn.Linear(input_size, config.latent_dim)
+        _start_at(self.loc, config.initial_deviation)
 
     def forward(self, encoded: Tensor) -> Dirac:
         """(B, I) encoder states -> point masses over (B, Z)."""
@@ -48,6 +54,8 @@ class LinearGaussian(nn.Module):
         """Build both maps; the scale starts at ``initial_scale`` for every input."""
         super().__init__()
         self.loc = nn.Linear(input_size, latent_dim)
+        if isinstance(config, GaussianConfig):
+            _start_at(self.loc, config.initial_deviation)
         self.log_scale = nn.Linear(input_size, latent_dim)
         nn.init.zeros_(self.log_scale.weight)
         nn.init.constant_(self.log_scale.bias, math.log(config.initial_scale))
@@ -59,6 +67,13 @@ class LinearGaussian(nn.Module):
         return DiagonalGaussian(self.loc(encoded).float(), log_scale.exp())
 
 
+def _start_at(loc: nn.Linear, deviation: float | None) -> None:
+    """Have a map of encoder states begin with outputs of about this deviation over contexts."""
+    if deviation is not None:
+        nn.init.normal_(loc.weight, std=deviation / (_STATE_DEVIATION * loc.in_features**0.5))
+        nn.init.zeros_(loc.bias)
+
+
 Posterior = NoPosterior | DiracPosterior | LinearGaussian
 
 
@@ -68,6 +83,6 @@ def build_posterior(config: PosteriorConfig, input_size: int) -> Posterior:
         case "none":
             return NoPosterior()
         case "dirac":
-            return DiracPosterior(input_size, config.latent_dim)
+            return DiracPosterior(input_size, config)
         case "gaussian":
             return LinearGaussian(input_size, config.latent_dim, config)

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from dialog_service.errors import NotReady, RequestError
+from dialog_service.errors import FieldViolation, InvalidRequest, NotReady, RequestError
 from dialog_service.serving.admission import Admission
 from dialog_service.serving.metrics import Metrics
 from dialog_service.serving.security import Callers
@@ -60,22 +61,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._wrapped(handler, name.removeprefix(self._prefix))
 
     def _wrapped(self, handler: _Handler, method: str) -> _Handler:
-        async def unary(request: object, context: _Context) -> object:
+        async def unary(data: bytes, context: _Context) -> object:
+            request = _message(handler, data)
             requests = self._requests_in(request)
             async with self._call(method, context, requests) as request_id:
-                response = await handler.unary_unary(request, context)
+                response = await handler.unary_unary(_readable(request), context)
                 await context.send_initial_metadata(((REQUEST_ID, request_id),))
                 return response
 
         # A coroutine that writes, not a generator: a call that ends early ends it where it is.
-        async def stream(request: object, context: _Context) -> None:
+        async def stream(data: bytes, context: _Context) -> None:
+            request = _message(handler, data)
             async with self._call(method, context, self._requests_in(request)):
-                await handler.unary_stream(request, context)
+                await handler.unary_stream(_readable(request), context)
 
-        kinds = (handler.request_deserializer, handler.response_serializer)
+        # Bytes are taken apart in the call: gRPC would end one that it cannot read with UNKNOWN.
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(stream, *kinds)
-        return grpc.unary_unary_rpc_method_handler(unary, *kinds)
+            return grpc.unary_stream_rpc_method_handler(stream, None, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
 
     @contextlib.asynccontextmanager
     async def _call(self, method: str, context: _Context, requests: int) -> AsyncIterator[str]:
@@ -120,6 +123,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics.request_duration_seconds.labels(method).observe(seconds)
         line = {"code": code, "milliseconds": round(1000 * seconds, 1), "request_id": request_id}
         _log.info(method, extra=line)
+
+
+def _message(handler: _Handler, data: bytes) -> object:
+    """What a caller sent, or the error to answer with where it is no message of that type."""
+    try:
+        return handler.request_deserializer(data)
+    except DecodeError:
+        return InvalidRequest([FieldViolation("", "the bytes are no message of this method")])
+
+
+def _readable(request: object) -> object:
+    """The request itself; raises InvalidRequest where it could not be read."""
+    if isinstance(request, InvalidRequest):
+        raise request
+    return request
 
 
 def _request_id(context: _Context) -> str:

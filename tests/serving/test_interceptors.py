@@ -82,6 +82,21 @@ async def test_an_unforeseen_error_ends_the_call_and_tells_nothing(
     assert "a secret" in caplog.text
 
 
+@pytest.mark.parametrize("method", ["GenerateReplies", "StreamReplies", "GetModel"])
+async def test_bytes_that_are_no_message_are_the_callers_mistake(method: str):
+    async with running() as service:
+        path = f"/dialog_service.v1.DialogService/{method}"
+        if method == "StreamReplies":
+            answer = anext(aiter(service.channel.unary_stream(path)(b"\xff\xff")))
+        else:
+            answer = service.channel.unary_unary(path)(b"\xff\xff")
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await answer
+        assert service.metric("dialog_requests_total", method=method, code="INVALID_ARGUMENT") == 1
+    assert failed.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert failed.value.trailing_metadata()["x-request-id"]
+
+
 async def test_health_and_reflection_answer_and_are_not_counted():
     async with running() as service:
         health = health_pb2_grpc.HealthStub(service.channel)

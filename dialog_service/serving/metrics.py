@@ -23,6 +23,7 @@ class Metrics:
     def __init__(self) -> None:
         """Make every metric, so that all of them are there from the first scrape."""
         self.registry = CollectorRegistry()
+        self._shown: set[tuple[Gauge, tuple[str, ...]]] = set()
         self._requests()
         self._generation()
         self._cache()
@@ -151,10 +152,15 @@ class Metrics:
         self.redis_up.set(is_up)
 
     def show(self, figures: Iterable[WindowFigure]) -> None:
-        """Show the live figures of diversity."""
+        """Show the live figures of diversity; those that are no longer among them go."""
+        shown: set[tuple[Gauge, tuple[str, ...]]] = set()
         for figure in figures:
             place = (figure.scope, figure.source.value)
-            self.distinct_ratio.labels(figure.model, str(figure.n), *place).set(
-                figure.distinct_ratio
-            )
-            self.diversity_window_tokens.labels(figure.model, *place).set(figure.window_tokens)
+            ratio = (self.distinct_ratio, (figure.model, str(figure.n), *place))
+            tokens = (self.diversity_window_tokens, (figure.model, *place))
+            self.distinct_ratio.labels(*ratio[1]).set(figure.distinct_ratio)
+            self.diversity_window_tokens.labels(*tokens[1]).set(figure.window_tokens)
+            shown |= {ratio, tokens}
+        for gauge, labels in self._shown - shown:
+            gauge.remove(*labels)
+        self._shown = shown

@@ -53,18 +53,22 @@ def test_what_the_cache_tells_is_shown():
     assert value("dialog_redis_up") == 0
 
 
+def figure(n: int, scope: str, source: Source, ratio: float) -> WindowFigure:
+    return WindowFigure(
+        model="models/wed/versions/1",
+        n=n,
+        scope=scope,
+        source=source,
+        distinct_ratio=ratio,
+        window_tokens=500,
+        is_full=False,
+    )
+
+
 def test_figures_of_diversity_keep_scope_and_source_apart():
     metrics = Metrics()
     metrics.show(
-        WindowFigure(
-            model="models/wed/versions/1",
-            n=n,
-            scope=scope,
-            source=source,
-            distinct_ratio=n / 10 + bonus,
-            window_tokens=500,
-            is_full=False,
-        )
+        figure(n, scope, source, n / 10 + bonus)
         for n in (1, 2)
         for scope, source, bonus in (
             ("replica", Source.FRESH, 0.0),
@@ -77,3 +81,18 @@ def test_figures_of_diversity_keep_scope_and_source_apart():
     assert value("dialog_diversity_window_tokens", labels) == 500
     replica = {**labels, "scope": "replica", "source": "fresh", "n": "1"}
     assert value("dialog_distinct_ratio", replica) == 0.1
+
+
+def test_a_figure_that_is_no_longer_known_is_no_longer_shown():
+    metrics = Metrics()
+    own, fleet = (figure(1, scope, Source.FRESH, 0.3) for scope in ("replica", "fleet"))
+    metrics.show([own, fleet])
+    metrics.show([own])
+    value = metrics.registry.get_sample_value
+    labels = {"model": own.model, "source": "fresh"}
+    for scope, tokens, ratio in (("replica", 500, 0.3), ("fleet", None, None)):
+        window = {**labels, "scope": scope}
+        assert value("dialog_diversity_window_tokens", window) == tokens
+        assert value("dialog_distinct_ratio", {**window, "n": "1"}) == ratio
+    metrics.show([own, fleet])
+    assert value("dialog_diversity_window_tokens", {**labels, "scope": "fleet"}) == 500

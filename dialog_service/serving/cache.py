@@ -204,8 +204,7 @@ class CandidatePools:
     async def draw(self, key: PoolKey, count: int) -> Draw:
         """``count`` different candidates, or fewer, drawn with fresh randomness."""
         if (line := self._usable_line()) is not None:
-            served = await self._draw_from_redis(line, key, count)
-            draw = served.answer(count, capacity=self._settings.capacity)
+            draw = await self._draw_from_redis(line, key, count)
         else:
             draw = self._local.draw(key, count)
         self._observer.on_result(draw.status)
@@ -260,22 +259,27 @@ class CandidatePools:
         self._local.clear()  # what is left of a time without Redis
         return self._line
 
-    async def _draw_from_redis(self, line: RedisLine, key: PoolKey, count: int) -> Served:
-        """What Redis hands out; a pool with anything unreadable in it is thrown away."""
+    async def _draw_from_redis(self, line: RedisLine, key: PoolKey, count: int) -> Draw:
+        """What Redis hands out; a pool with anything unreadable in it is thrown away.
+
+        Where Redis gives nothing, whether or not that opens the breaker, the draw is DEGRADED.
+        """
         args = (count, self._settings.retire_after, random.getrandbits(31))
         answer = await line.send("draw", self._draw_script(key.both, args))
         if answer is None:
-            return NOTHING
+            return Draw(missing=count, status=CacheStatus.DEGRADED)
+        capacity = self._settings.capacity
         before, after, is_complete, *values = answer
         try:
             drawn = tuple(decode(value) for value in values)
         except UnreadableCandidate:
             self._observer.on_error("draw")
             await line.send("draw", line.client.delete(*key.both))
-            return NOTHING
-        return Served(
+            return NOTHING.answer(count, capacity=capacity)
+        served = Served(
             candidates=drawn,
             size_before=before,
             size_after=after,
             is_complete=bool(is_complete),
         )
+        return served.answer(count, capacity=capacity)

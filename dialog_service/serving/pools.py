@@ -21,7 +21,7 @@ class CacheStatus(enum.StrEnum):
     HIT = "hit"  # every reply came from the pool
     MISS = "miss"  # some or all are to be generated
     BYPASS = "bypass"  # the pool was not asked: seeded requests, CACHE_MODE_BYPASS, no cache
-    DEGRADED = "degraded"  # Redis is away; the pools of this process alone were asked
+    DEGRADED = "degraded"  # Redis gave no answer, or is away and this process's own pools did
 
 
 class Origin(enum.Enum):

@@ -22,10 +22,12 @@ class Admission:
     def __init__(self) -> None:
         """Closed: loading."""
         self.phase = Phase.LOADING
+        self.held = 0  # refusals that wait to go out
         self._under_way = 0
-        self._refused = 0
         self._is_idle = asyncio.Event()
         self._is_idle.set()
+        self._may_refuse = asyncio.Event()
+        self._may_refuse.set()
 
     def open(self) -> None:
         """Take requests from now on."""
@@ -43,7 +45,6 @@ class Admission:
             NotReady: the server is loading or draining.
         """
         if self.phase is not Phase.OPEN:
-            self._refused += 1
             raise NotReady(f"the server is {self.phase.value}", retry_after_seconds=1.0)
         self._under_way += 1
         self._is_idle.clear()
@@ -63,11 +64,18 @@ class Admission:
             return False
         return True
 
-    async def wait_until_quiet(self, quiet_seconds: float, *, timeout_seconds: float) -> None:
-        """Go on refusing until nobody has come for a while, or the time is up."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                seen = -1
-                while seen != self._refused:
-                    seen = self._refused
-                    await asyncio.sleep(quiet_seconds)
+    def hold(self) -> None:
+        """Let refusals wait until ``release``."""
+        self._may_refuse.clear()
+
+    def release(self) -> None:
+        """Let refusals go out."""
+        self._may_refuse.set()
+
+    async def wait_to_refuse(self) -> None:
+        """Return when a refusal may go out: at once, unless they are held."""
+        self.held += 1
+        try:
+            await self._may_refuse.wait()
+        finally:
+            self.held -= 1

@@ -41,9 +41,9 @@ from dialog_service.serving.validation import ServerLimits
 from dialog_service.v1 import dialog_pb2_grpc
 
 _FIGURES_SECONDS = 1.0  # between two updates of the diversity gauges
-_QUIET_SECONDS = 0.25  # without a call before gRPC is shut down,
-_LINGER_SECONDS = 3.0  # unless they do not cease for so long
-_FLUSH_SECONDS = 0.5  # for the last bytes of answers that are ready when the server stops
+_GATHER_SECONDS = 0.25  # for those who still call to come before the server stops
+_GOODBYE_SECONDS = 0.2  # for clients to hear that their connection ends
+_FLUSH_SECONDS = 0.7  # for that, and for the last bytes of answers when the server stops
 _log = logging.getLogger(__name__)
 
 ModelLoader = Callable[[Settings], Sequence[LoadedModel]]
@@ -101,8 +101,10 @@ class Server:
         if not await self._admission.wait_until_idle(self._settings.drain_grace_seconds):
             _log.warning("requests were cut off: drain_grace_seconds have passed")
         # A call that arrives while gRPC itself shuts down ends with CANCELLED, which says nothing
-        # of trying elsewhere: so let those who still come hear UNAVAILABLE first.
-        await self._admission.wait_until_quiet(_QUIET_SECONDS, timeout_seconds=_LINGER_SECONDS)
+        # of trying elsewhere. Whoever calls again at once would do so, over a connection that does
+        # not know yet; so its refusal waits until it does.
+        self._admission.hold()
+        await asyncio.sleep(_GATHER_SECONDS)
 
     async def close(self) -> None:
         """Stop everything, what is under way too; may be called twice."""
@@ -189,8 +191,16 @@ class Server:
         port = _bound(server, settings)
         await self._health.show(is_ready=False)
         await server.start()
-        self._closing.push_async_callback(server.stop, _FLUSH_SECONDS)
+        self._closing.push_async_callback(self._stop, server)
         return f"{settings.grpc_address.rpartition(':')[0]}:{port}"
+
+    async def _stop(self, server: grpc.aio.Server) -> None:
+        """End every connection, and then the refusals that waited for that."""
+        stopping = asyncio.create_task(server.stop(_FLUSH_SECONDS))
+        if self._admission.held:
+            await asyncio.sleep(_GOODBYE_SECONDS)
+        self._admission.release()
+        await stopping
 
     async def _watch(self, live: LiveDiversity) -> None:
         """Keep the gauges of diversity up to date."""

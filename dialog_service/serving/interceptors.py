@@ -112,6 +112,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """End a call with the status of an error."""
         if isinstance(error, NotReady):
             self._metrics.requests_shed.labels(self._admission.phase.value).inc()
+            await self._admission.wait_to_refuse()
         status = status_of(error, request_id)
         trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
         if status.details:

@@ -42,23 +42,16 @@ async def test_a_request_that_failed_has_ended():
     assert await admission.wait_until_idle(0.01)
 
 
-async def test_those_who_still_come_are_refused_until_they_cease():
+async def test_refusals_go_out_at_once_unless_they_are_held():
     admission = Admission()
-    admission.close()
-    waiting = asyncio.create_task(admission.wait_until_quiet(0.1, timeout_seconds=30))
-    for _ in range(20):
-        with pytest.raises(NotReady), admission.request():
-            pass
-        await asyncio.sleep(0.01)
-    assert not waiting.done()
-    await waiting
-
-
-async def test_those_who_never_cease_are_not_waited_for():
-    admission = Admission()
-    admission.close()
-    waiting = asyncio.create_task(admission.wait_until_quiet(0.01, timeout_seconds=0.1))
-    while not waiting.done():
-        with pytest.raises(NotReady), admission.request():
-            pass
-        await asyncio.sleep(0)
+    await admission.wait_to_refuse()
+    admission.hold()
+    refusals = [asyncio.create_task(admission.wait_to_refuse()) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    assert admission.held == 2
+    refusals.pop().cancel()
+    await asyncio.sleep(0)
+    admission.release()
+    await asyncio.gather(*refusals)
+    assert admission.held == 0
+    await admission.wait_to_refuse()

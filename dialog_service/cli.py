@@ -185,7 +185,7 @@ def ask(
 @_calling
 def health(client: DialogClient) -> None:
     """Exit with 0 if a service takes requests, else with 1."""
-    is_ready = client.is_ready()
+    is_ready = client.check_ready()
     _out.print("ready" if is_ready else "not ready")
     raise typer.Exit(0 if is_ready else 1)
 

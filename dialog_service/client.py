@@ -6,6 +6,9 @@
 
 ``tls=Tls(ca=...)`` and ``token=...`` are for a server that speaks TLS or asks for a bearer token.
 
+``DialogClient("dns:///dialog-service:50051")`` spreads its calls over all replicas that the name
+resolves to; without ``dns:///`` one of them gets everything.
+
 Every call has a deadline. A call that ends with UNAVAILABLE (the server is starting, draining or
 gone) is tried again with growing pauses, within that deadline; no other call is.
 """
@@ -44,7 +47,9 @@ _RETRIES = {
         }
     ]
 }
-_OPTIONS = (("grpc.service_config", json.dumps(_RETRIES)), ("grpc.enable_retries", 1))
+_IN_TURNS: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+_SEVERAL_ADDRESSES = ("dns:", "ipv4:", "ipv6:")
+_NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -72,8 +77,7 @@ class Tls:
 
     def options(self) -> tuple[tuple[str, Any], ...]:
         """Of a channel."""
-        name = (("grpc.ssl_target_name_override", self.server_name),) if self.server_name else ()
-        return _OPTIONS + name
+        return (("grpc.ssl_target_name_override", self.server_name),) if self.server_name else ()
 
 
 class CallFailed(DialogError):
@@ -109,13 +113,16 @@ class DialogClient:
     ) -> None:
         """Connect with the first call, to HOST:PORT or any other gRPC target.
 
-        Without ``tls`` everything travels in the clear, the token too.
+        To a target of several addresses, dns:///NAME:PORT or ipv4:HOST:PORT,HOST:PORT, calls take
+        turns. Without ``tls`` everything travels in the clear, the token too.
         """
         self._target = target
         if tls:
-            self._channel = grpc.secure_channel(target, tls.credentials(), tls.options())
+            self._channel = grpc.secure_channel(
+                target, tls.credentials(), (*_options(target), *tls.options())
+            )
         else:
-            self._channel = grpc.insecure_channel(target, _OPTIONS)
+            self._channel = grpc.insecure_channel(target, _options(target))
         self._metadata = _metadata(token)
         self._stub = dialog_pb2_grpc.DialogServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
@@ -179,7 +186,16 @@ class DialogClient:
         return self._call(self._stub.GetDiversity, pb.GetDiversityRequest(model=model))
 
     def is_ready(self) -> bool:
-        """Whether the service takes requests; raises CallFailed where nobody answers."""
+        """Whether the service takes requests: not where nobody answers; else raises CallFailed."""
+        try:
+            return self.check_ready()
+        except CallFailed as failed:
+            if failed.status in _NO_ANSWER:
+                return False
+            raise
+
+    def check_ready(self) -> bool:
+        """As ``is_ready``, but raises CallFailed, which says why, where nobody answers too."""
         return _is_serving(self._call(self._health.Check, _health_request()))
 
     def close(self) -> None:
@@ -219,13 +235,16 @@ class AsyncDialogClient:
     ) -> None:
         """Connect with the first call, to HOST:PORT or any other gRPC target.
 
-        Without ``tls`` everything travels in the clear, the token too.
+        To a target of several addresses, dns:///NAME:PORT or ipv4:HOST:PORT,HOST:PORT, calls take
+        turns. Without ``tls`` everything travels in the clear, the token too.
         """
         self._target = target
         if tls:
-            self._channel = grpc.aio.secure_channel(target, tls.credentials(), tls.options())
+            self._channel = grpc.aio.secure_channel(
+                target, tls.credentials(), (*_options(target), *tls.options())
+            )
         else:
-            self._channel = grpc.aio.insecure_channel(target, _OPTIONS)
+            self._channel = grpc.aio.insecure_channel(target, _options(target))
         self._metadata = _metadata(token)
         self._stub = dialog_pb2_grpc.DialogServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
@@ -292,7 +311,16 @@ class AsyncDialogClient:
         return await self._call(self._stub.GetDiversity, pb.GetDiversityRequest(model=model))
 
     async def is_ready(self) -> bool:
-        """Whether the service takes requests; raises CallFailed where nobody answers."""
+        """Whether the service takes requests: not where nobody answers; else raises CallFailed."""
+        try:
+            return await self.check_ready()
+        except CallFailed as failed:
+            if failed.status in _NO_ANSWER:
+                return False
+            raise
+
+    async def check_ready(self) -> bool:
+        """As ``is_ready``, but raises CallFailed, which says why, where nobody answers too."""
         return _is_serving(await self._call(self._health.Check, _health_request()))
 
     async def close(self) -> None:
@@ -317,6 +345,12 @@ class AsyncDialogClient:
             return await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise CallFailed(self._target, error) from error
+
+
+def _options(target: str) -> tuple[tuple[str, Any], ...]:
+    """Of a channel: retries, and turns where there may be several servers."""
+    config = _RETRIES | (_IN_TURNS if target.startswith(_SEVERAL_ADDRESSES) else {})
+    return (("grpc.service_config", json.dumps(config)), ("grpc.enable_retries", 1))
 
 
 def _request(

@@ -185,7 +185,7 @@ def test_serve_help_shows_every_setting_with_its_default():
     [
         (("--max-wait-seconds", "soon"), {}, "--max-wait-seconds"),
         ((), {"DIALOG_MAX_WAIT": "1"}, "DIALOG_MAX_WAIT_SECONDS?"),
-        ((), {"DIALOG_MAX_INPUT_TOKENS": "9"}, "does not offer"),
+        ((), {"DIALOG_MAX_INPUT_TOKENS": "0"}, "DIALOG_MAX_INPUT_TOKENS"),
         (("--tls-cert", "/absent", "--tls-key", "/absent"), {}, "/absent"),
         ((), {"DIALOG_AUTH_TOKENS_FILE": "/absent"}, "/absent"),
         (("--model", "/absent"), {}, "/absent"),

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
 import pytest
-from echo_server import running
+from echo_server import Running, running
+from grpc_health.v1 import health_pb2_grpc
 
 from dialog_service.client import AsyncDialogClient, CallFailed, DialogClient
 from dialog_service.v1 import dialog_pb2 as pb
@@ -220,3 +222,125 @@ async def test_nobody_there():
             await client.ask("hello")
     assert failed.value.status == "UNAVAILABLE"
     assert failed.value.request_id == ""
+
+
+class Unreachable(health_pb2_grpc.HealthServicer):
+    """Answers health checks with a status, or never."""
+
+    def __init__(self, code: grpc.StatusCode | None) -> None:
+        self.code = code
+
+    async def Check(self, request, context):
+        if self.code is None:
+            await asyncio.sleep(30)
+        await context.abort(self.code, "no")
+
+
+async def readiness(target: str) -> list[bool | str]:
+    """What both clients say, or the status that they raise."""
+
+    def blocking() -> bool:
+        with DialogClient(target, timeout_seconds=0.5) as client:
+            return client.is_ready()
+
+    async def awaited() -> bool:
+        async with AsyncDialogClient(target, timeout_seconds=0.5) as client:
+            return await client.is_ready()
+
+    asked = await asyncio.gather(asyncio.to_thread(blocking), awaited(), return_exceptions=True)
+    return [each.status if isinstance(each, CallFailed) else each for each in asked]
+
+
+async def test_a_service_that_nobody_runs_is_not_ready():
+    assert await readiness("127.0.0.1:1") == [False, False]
+    async with AsyncDialogClient("127.0.0.1:1", timeout_seconds=5) as client:
+        with pytest.raises(CallFailed, match="UNAVAILABLE"):
+            await client.check_ready()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, False),
+        (None, False),  # does not answer in time
+        (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"),
+    ],
+)
+async def test_only_who_does_not_answer_is_not_ready(
+    code: grpc.StatusCode | None, said: bool | str
+):
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(Unreachable(code), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        assert await readiness(f"127.0.0.1:{port}") == [said, said]
+    finally:
+        await server.stop(0)
+
+
+async def talk_until_both(target: str, services: list[Running]) -> None:
+    """Ask both clients of one target until every server has answered a call of each."""
+
+    def answered() -> list[float]:
+        name = {"method": "GetModel", "code": "OK"}
+        return [service.metric("dialog_requests_total", **name) for service in services]
+
+    for ask in (blocking_get_model, awaited_get_model):
+        before = answered()
+        async with asyncio.timeout(20), ask(target) as get_model:
+            while any(now == then for now, then in zip(answered(), before, strict=True)):
+                await get_model()
+
+
+@contextlib.asynccontextmanager
+async def blocking_get_model(target: str) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    with DialogClient(target) as client:
+        yield lambda: asyncio.to_thread(client.get_model)
+
+
+@contextlib.asynccontextmanager
+async def awaited_get_model(target: str) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    async with AsyncDialogClient(target) as client:
+        yield client.get_model
+
+
+async def test_servers_behind_one_target_take_turns():
+    async with running() as first, running() as second:
+        target = f"ipv4:{first.addresses.grpc},{second.addresses.grpc}"
+        await talk_until_both(target, [first, second])
+        async with AsyncDialogClient(target) as client:
+            await second.server.close()  # the other one is left to answer
+            for _ in range(4):
+                assert (await client.ask("hello")).replies
+
+
+class NameServer(asyncio.DatagramProtocol):
+    """Says of every name that it has these IPv4 addresses, as a headless service's does."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.records = [b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton(a) for a in addresses]
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        end = data.index(0, 12) + 5  # of the question, that begins with the name
+        records = self.records if data[end - 4 : end - 2] == b"\0\1" else []
+        counts = bytes((0, 1, 0, len(records), 0, 0, 0, 0))
+        answer = data[:2] + b"\x81\x80" + counts + data[12:end] + b"".join(records)
+        self.transport.sendto(answer, addr)
+
+
+async def test_a_name_is_asked_for_all_its_addresses():
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: NameServer("127.0.0.1", "127.0.0.2"), local_addr=("127.0.0.1", 0)
+    )
+    resolver = transport.get_extra_info("sockname")[1]
+    with contextlib.closing(transport):
+        async with running() as first:
+            port = first.addresses.grpc.rpartition(":")[2]
+            async with running(grpc_address=f"127.0.0.2:{port}") as second:
+                target = f"dns://127.0.0.1:{resolver}/replicas.example:{port}"
+                await talk_until_both(target, [first, second])

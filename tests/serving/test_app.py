@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from dialog_service.client import AsyncDialogClient, CallFailed
+from dialog_service.client import AsyncDialogClient
 from dialog_service.diversity import distinct_ratio, metric_tokens
 from dialog_service.errors import CheckpointError, ConfigError
 from dialog_service.serving.app import Server
@@ -271,5 +271,4 @@ async def test_ctrl_c_ends_a_server_at_once_and_well(tiny_checkpoint: Path):
         assert await process.wait() == 0
         assert b"Traceback" not in await process.stderr.read()
     async with AsyncDialogClient(address) as client:
-        with pytest.raises(CallFailed, match="UNAVAILABLE"):
-            await client.is_ready()
+        assert not await client.is_ready()

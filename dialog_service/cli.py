@@ -1,13 +1,10 @@
-"""``dialog-service serve | ask | health | models``."""
+"""``dialog-service serve | ask | health | models | bench``."""
 
 import asyncio
 import enum
-import functools
 import inspect
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -17,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dialog_service.client import DEFAULT_TARGET, CallFailed, DialogClient, Tls
-from dialog_service.errors import ConfigError, UserError
-from dialog_service.serving.security import bearer_tokens
-from dialog_service.serving.settings import CALL_PREFIX, PREFIX, Settings, flag, load_settings
+from dialog_service.bench import bench
+from dialog_service.client import CallFailed, DialogClient
+from dialog_service.errors import UserError
+from dialog_service.service_flags import calling
+from dialog_service.serving.settings import PREFIX, Settings, flag, load_settings
 from dialog_service.v1 import dialog_pb2 as pb
 
 app = typer.Typer(
@@ -40,90 +38,6 @@ _METAVARS: dict[object, str | None] = {
     float | None: "NUMBER",
     Path | None: "PATH",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Service:
-    """Which service a command calls, and how: the flags that say so."""
-
-    target: Annotated[
-        str, typer.Option(envvar=f"{CALL_PREFIX}TARGET", help="HOST:PORT of the service.")
-    ] = DEFAULT_TARGET
-    tls: Annotated[
-        bool,
-        typer.Option(
-            "--tls",
-            envvar=f"{CALL_PREFIX}TLS",
-            help="Speak TLS, which every other --tls flag says too.",
-        ),
-    ] = False
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(
-            envvar=f"{CALL_PREFIX}TLS_CA",
-            help="Trust the authorities in this file (PEM), and no others.",
-        ),
-    ] = None
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(envvar=f"{CALL_PREFIX}TLS_CERT", help="Show this certificate (PEM)."),
-    ] = None
-    tls_key: Annotated[
-        Path | None, typer.Option(envvar=f"{CALL_PREFIX}TLS_KEY", help="Its key (PEM).")
-    ] = None
-    tls_server_name: Annotated[
-        str,
-        typer.Option(
-            envvar=f"{CALL_PREFIX}TLS_SERVER_NAME",
-            help="What the service's certificate is for, where the target says otherwise.",
-        ),
-    ] = ""
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            envvar=f"{CALL_PREFIX}TOKEN_FILE", help="Show the first bearer token in this file."
-        ),
-    ] = None
-
-    def client(self) -> DialogClient:
-        """A client of that service."""
-        named = Tls(
-            ca=self.tls_ca, cert=self.tls_cert, key=self.tls_key, server_name=self.tls_server_name
-        )
-        return DialogClient(
-            self.target,
-            tls=named if self.tls or named != Tls() else None,
-            token=_token(self.token_file) if self.token_file else "",
-        )
-
-
-def _token(path: Path) -> str:
-    """The first token in a file."""
-    try:
-        tokens = bearer_tokens(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    if not tokens:
-        raise ConfigError(f"{path}: no token in it")
-    return tokens[0]
-
-
-def _calling(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command a client, and the flags that say of which service."""
-    own = inspect.signature(command, eval_str=True)
-    names = inspect.signature(_Service, eval_str=True).parameters
-
-    @functools.wraps(command)
-    def called(**flags: Any) -> None:
-        with _Service(**{name: flags.pop(name) for name in names}).client() as client:
-            command(client, **flags)
-
-    _, *rest = own.parameters.values()
-    every = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*rest, *names.values())]
-    called.__signature__ = own.replace(parameters=every)  # type: ignore[attr-defined]
-    return called
 
 
 class _Selection(enum.StrEnum):
@@ -146,7 +60,7 @@ def main() -> None:
 
 
 @app.command()
-@_calling
+@calling
 def ask(
     client: DialogClient,
     text: Annotated[str, typer.Argument(help="What you say.")],
@@ -182,7 +96,7 @@ def ask(
 
 
 @app.command()
-@_calling
+@calling
 def health(client: DialogClient) -> None:
     """Exit with 0 if a service takes requests, else with 1."""
     is_ready = client.check_ready()
@@ -191,7 +105,7 @@ def health(client: DialogClient) -> None:
 
 
 @app.command()
-@_calling
+@calling
 def models(client: DialogClient) -> None:
     """List the models of a running service; * marks the default one."""
     listed = client.list_models().models
@@ -325,4 +239,5 @@ def _why(error: CallFailed) -> str:
 
 
 serve.__signature__ = _serve_signature()  # type: ignore[attr-defined]
+app.command()(bench)
 app.command()(serve)

@@ -49,6 +49,7 @@ _RETRIES = {
 }
 _IN_TURNS: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
 _SEVERAL_ADDRESSES = ("dns:", "ipv4:", "ipv6:")
+_PLAIN: tuple[tuple[str, Any], ...] = (("grpc.use_local_subchannel_pool", 1),)
 _NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 Request = TypeVar("Request")
@@ -232,19 +233,21 @@ class AsyncDialogClient:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         tls: Tls | None = None,
         token: str = "",
+        is_plain: bool = False,
     ) -> None:
         """Connect with the first call, to HOST:PORT or any other gRPC target.
 
         To a target of several addresses, dns:///NAME:PORT or ipv4:HOST:PORT,HOST:PORT, calls take
-        turns. Without ``tls`` everything travels in the clear, the token too.
+        turns. Without ``tls`` everything travels in the clear, the token too. A plain client tries
+        nothing twice and has a connection of its own, as one that measures a service must.
         """
         self._target = target
+        options = _PLAIN if is_plain else _options(target)
         if tls:
-            self._channel = grpc.aio.secure_channel(
-                target, tls.credentials(), (*_options(target), *tls.options())
-            )
+            options += tls.options()
+            self._channel = grpc.aio.secure_channel(target, tls.credentials(), options)
         else:
-            self._channel = grpc.aio.insecure_channel(target, _options(target))
+            self._channel = grpc.aio.insecure_channel(target, options)
         self._metadata = _metadata(token)
         self._stub = dialog_pb2_grpc.DialogServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)

@@ -13,7 +13,7 @@ from echo_server import running
 
 from dialog_service.serving.settings import Settings
 
-COMMANDS = [("ask", "hello"), ("models",), ("health",)]
+COMMANDS = [("ask", "hello"), ("models",), ("health",), ("bench", "--duration", "0.2")]
 PROGRAM = str(Path(sys.executable).with_name("dialog-service"))
 
 

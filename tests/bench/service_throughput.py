@@ -1,82 +1,50 @@
 """Requests per second and latency of a real service under closed-loop load: ``make bench``.
 
-Each client asks, waits for the answer, and asks again. Server and clients share this machine's
-cores, so the figures are a floor. Every row has a service that is warm; the rows differ in whether
-the candidate pools take part.
+Server and clients share this machine's cores, so the figures are a floor. Every row has a service
+that is warm; the rows differ in whether the candidate pools take part. ``dialog-service bench``
+measures a service that is there already.
 """
 
 import asyncio
+import functools
 import os
 import platform
-import random
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from dialog_service.client import AsyncDialogClient
+from dialog_service.load.figures import Figures
+from dialog_service.load.generator import Load, generate_load
+from dialog_service.load.workload import Kind, Workload
 from dialog_service.local_service import local_service
 from dialog_service.v1 import dialog_pb2 as pb
 
 FLAGS = ("--metrics-address", "off", "--redis-url", "embedded", "--log-level", "warning")
-OPENINGS = ("How was", "Tell me about", "What do you think of", "I am worried about", "Guess what:")
-TOPICS = ("your weekend", "the new teacher", "dinner tonight", "my job interview", "the weather")
 MODES = {
     "generated": pb.CACHE_MODE_BYPASS,
     "from the pools": pb.CACHE_MODE_DEFAULT,
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What is asked of the service."""
-
-    clients: int
-    seconds: float
-    replies: int
-    cache_mode: pb.CacheMode
-
-
-def utterances(seed: int) -> Iterator[str]:
-    """An endless, repeatable stream of a few dozen utterances."""
-    choose = random.Random(seed).choice
-    while True:
-        yield f"{choose(OPENINGS)} {choose(TOPICS)}?"
+def measure(address: str, load: Load) -> dict[str, Any]:
+    """The report of a load, in which every request must have been answered."""
+    figures = Figures()
+    connect = functools.partial(AsyncDialogClient, address, is_plain=True)
+    asyncio.run(generate_load(connect, load, figures.add))
+    if figures.error_share:
+        raise SystemExit(f"requests failed: {dict(figures.statuses)}")
+    return figures.report(load.seconds)
 
 
-async def ask_until(client: AsyncDialogClient, load: Load, seed: int, end: float) -> list[float]:
-    """Seconds that each of one client's requests took."""
-    latencies = []
-    for text in utterances(seed):
-        request = pb.GenerateRepliesRequest(
-            turns=[pb.Turn(text=text)], reply_count=load.replies, cache_mode=load.cache_mode
-        )
-        start = time.perf_counter()
-        if start >= end:
-            break
-        await client.generate_replies(request)
-        latencies.append(time.perf_counter() - start)
-    return latencies
-
-
-async def measure(address: str, load: Load) -> list[float]:
-    """Latencies of every request, in ascending order."""
-    async with AsyncDialogClient(address) as client:
-        end = time.perf_counter() + load.seconds
-        tasks = [ask_until(client, load, seed, end) for seed in range(load.clients)]
-        return sorted(latency for each in await asyncio.gather(*tasks) for latency in each)
-
-
-def row(name: str, load: Load, latencies: list[float]) -> tuple[str, ...]:
+def row(name: str, load: Load, report: dict[str, Any]) -> tuple[str, ...]:
     """One line of the table."""
-    rate = len(latencies) / load.seconds
-    p50, p99 = (1000 * latencies[int(share * (len(latencies) - 1))] for share in (0.5, 0.99))
-    figures = (f"{rate:.1f}", f"{rate * load.replies:.1f}", f"{p50:.0f}", f"{p99:.0f}")
-    return (name, str(load.clients), *figures)
+    latency = report["latency_seconds"]["all"]
+    rates = (f"{report[f'{what}_per_second']:.1f}" for what in ("requests", "replies"))
+    milliseconds = (f"{1000 * latency[name]:.0f}" for name in ("p50", "p99"))
+    return (name, str(load.clients), *rates, *milliseconds)
 
 
 def main(
@@ -90,9 +58,12 @@ def main(
     table = Table("replies", "clients", "requests/s", "replies/s", "p50 ms", "p99 ms", box=None)
     with local_service(*FLAGS) as address:
         for name, cache_mode in MODES.items():
+            workload = Workload(
+                mix={Kind.UNARY: 1}, repeated_share=1, reply_count=replies, cache_mode=cache_mode
+            )
             for count in clients or (1, 8, 32):
-                load = Load(clients=count, seconds=seconds, replies=replies, cache_mode=cache_mode)
-                table.add_row(*row(name, load, asyncio.run(measure(address, load))))
+                load = Load(workload=workload, clients=count, seconds=seconds)
+                table.add_row(*row(name, load, measure(address, load)))
     console = Console()
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, {replies} replies a request")
     console.print(table)

@@ -59,7 +59,7 @@ $(VENV)/.serving: $(SET_UP)
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.serving
-	@$(BIN)/python $(INSTALL) --no-build-isolation --editable '.[train,embedded,dev]'
+	@$(BIN)/python $(INSTALL) --no-build-isolation --editable '.[train,embedded,otel,dev]'
 	@touch $@
 
 $(WHEEL_VENV)/.installed: $(VENV)/.development $(SOURCES)

@@ -52,6 +52,17 @@ def test_the_wheel_is_typed_and_brings_the_model_with_its_licences():
     assert (metadata / "licenses" / "LICENSE").exists()
 
 
+def test_a_server_without_opentelemetry_says_what_traces_need_and_ends():
+    command = (PYTHON.with_name("dialog-service"), "serve", "--metrics-address", "off")
+    traces = ("--grpc-address", "127.0.0.1:0", "--otlp-endpoint", "http://127.0.0.1:4317")
+    done = subprocess.run((*command, *traces), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "dialog-service: otlp_endpoint asks for traces, which need: "
+        "pip install 'dialog-service[otel]'"
+    ]
+
+
 def test_the_wheel_answers_over_grpc():
     flags = ("--metrics-address", "off", "--log-level", "error")
     with local_service(*flags, python=PYTHON) as address, DialogClient(address) as client:

@@ -37,6 +37,7 @@ from dialog_service.serving.responder import Responder
 from dialog_service.serving.security import Callers, ServerCertificate, read_certificate
 from dialog_service.serving.servicer import DialogServicer, requests_in
 from dialog_service.serving.settings import Settings
+from dialog_service.serving.tracing import Tracer, tracer_for
 from dialog_service.serving.validation import ServerLimits
 from dialog_service.v1 import dialog_pb2_grpc
 
@@ -111,12 +112,14 @@ class Server:
         await self._closing.aclose()
 
     async def _start(self) -> Addresses:
+        tracer = tracer_for(self._settings.otlp_endpoint)
+        self._closing.push_async_callback(asyncio.to_thread, tracer.close)
         url = await self._redis_url()
         live = LiveDiversity(
             url, window_tokens=self._settings.diversity_window_tokens, observer=self.metrics
         )
         pooled = await self._pooled_answers(url)
-        grpc_address = await self._listen(live, pooled)
+        grpc_address = await self._listen(live, pooled, tracer)
         if pooled:
             self._closing.push_async_callback(pooled.close)
         await self._watch(live)
@@ -159,7 +162,9 @@ class Server:
             shared_deadline_seconds=settings.default_deadline_seconds,
         )
 
-    async def _listen(self, live: LiveDiversity, pooled: PooledAnswers | None) -> str:
+    async def _listen(
+        self, live: LiveDiversity, pooled: PooledAnswers | None, tracer: Tracer
+    ) -> str:
         """Start the gRPC server; requests are refused until the models are there."""
         settings = self._settings
         on_refusal = self.metrics.requests_shed.labels("rate_limit").inc
@@ -167,7 +172,7 @@ class Server:
         callers = Callers(settings.auth_tokens_file, rate_limit)
         server = grpc.aio.server(
             interceptors=[
-                CallInterceptor(SERVICE, callers, self._admission, self.metrics, requests_in)
+                CallInterceptor(callers, self._admission, self.metrics, tracer, requests_in)
             ],
             options=(
                 ("grpc.max_receive_message_length", settings.max_message_bytes),

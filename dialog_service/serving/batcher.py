@@ -19,6 +19,7 @@ from typing import Protocol
 
 from dialog_service.errors import DeadlinePassed, GenerationFailed, NotReady, Overloaded
 from dialog_service.replies import Candidate, GenerationRequest, GenerationResult, OnReply
+from dialog_service.serving import tracing
 from dialog_service.serving.metrics import Metrics
 
 
@@ -164,6 +165,7 @@ class Batcher:
             raise
         finally:
             self._dequeue(job)
+            _record(job)
 
     def _enqueue(self, job: _Job) -> None:
         (self._background if job.is_background else self._queue).append(job)
@@ -262,6 +264,15 @@ class Batcher:
             failure = GenerationFailed("the model failed")
             failure.__cause__ = error
             return [failure]
+
+
+def _record(job: _Job) -> None:
+    """Tell whoever traces where a job's time went, as far as it came."""
+    ended = asyncio.get_running_loop().time()
+    started = ended if job.started_at is None else job.started_at
+    tracing.record("queue", job.queued_at, started)
+    if job.started_at is not None:
+        tracing.record("inference", started, ended)
 
 
 def _fail(job: _Job, error: Exception) -> None:

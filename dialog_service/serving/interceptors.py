@@ -16,7 +16,9 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from dialog_service.errors import FieldViolation, InvalidRequest, NotReady, RequestError
+from dialog_service.serving import tracing
 from dialog_service.serving.admission import Admission
+from dialog_service.serving.health import SERVICE
 from dialog_service.serving.metrics import Metrics
 from dialog_service.serving.security import Callers
 from dialog_service.serving.statuses import status_of
@@ -25,27 +27,30 @@ REQUEST_ID = "x-request-id"
 _DETAILS = "grpc-status-details-bin"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _FIT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+# Of calls that end with these the server is to blame, by OpenTelemetry's conventions.
+_FAILURES = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNIMPLEMENTED")
 _Handler = Any  # grpc.RpcMethodHandler, whose types are those of the synchronous API
 _Context = grpc.aio.ServicerContext[Any, Any]
 _log = logging.getLogger(__name__)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the methods of one service; others (health, reflection) pass untouched."""
+    """Wraps the methods of our service; others (health, reflection) pass untouched."""
 
     def __init__(
         self,
-        service: str,
         callers: Callers,
         admission: Admission,
         metrics: Metrics,
+        tracer: tracing.Tracer,
         requests_in: Callable[[object], int],
     ) -> None:
-        """For the service of this full name; ``requests_in`` is what a message counts as."""
-        self._prefix = f"/{service}/"
+        """``requests_in`` is what a message counts as."""
+        self._prefix = f"/{SERVICE}/"
         self._callers = callers
         self._admission = admission
         self._metrics = metrics
+        self._tracer = tracer
         self._requests_in = requests_in
 
     async def intercept_service(
@@ -64,21 +69,30 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def unary(data: bytes, context: _Context) -> object:
             request = _message(handler, data)
             requests = self._requests_in(request)
-            async with self._call(method, context, requests) as request_id:
-                response = await handler.unary_unary(_readable(request), context)
-                await context.send_initial_metadata(((REQUEST_ID, request_id),))
-                return response
+            with self._span(method, context):
+                async with self._call(method, context, requests) as request_id:
+                    response = await handler.unary_unary(_readable(request), context)
+                    await context.send_initial_metadata(((REQUEST_ID, request_id),))
+                    return response
 
         # A coroutine that writes, not a generator: a call that ends early ends it where it is.
         async def stream(data: bytes, context: _Context) -> None:
             request = _message(handler, data)
-            async with self._call(method, context, self._requests_in(request)):
-                await handler.unary_stream(_readable(request), context)
+            with self._span(method, context):
+                async with self._call(method, context, self._requests_in(request)):
+                    await handler.unary_stream(_readable(request), context)
 
         # Bytes are taken apart in the call: gRPC would end one that it cannot read with UNKNOWN.
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(stream, None, handler.response_serializer)
         return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
+
+    def _span(
+        self, method: str, context: _Context
+    ) -> contextlib.AbstractContextManager[tracing.Span]:
+        """Around everything that belongs to one call."""
+        texts = {k: v for k, v in context.invocation_metadata() or () if isinstance(v, str)}
+        return tracing.within(self._tracer.call(f"{SERVICE}/{method}", texts))
 
     @contextlib.asynccontextmanager
     async def _call(self, method: str, context: _Context, requests: int) -> AsyncIterator[str]:
@@ -124,6 +138,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics.request_duration_seconds.labels(method).observe(seconds)
         line = {"code": code, "milliseconds": round(1000 * seconds, 1), "request_id": request_id}
         _log.info(method, extra=line)
+        span = tracing.current()
+        span.note("rpc.response.status_code", code)
+        span.note("dialog.request_id", request_id)
+        if code in _FAILURES:
+            span.fail(code)
 
 
 def _message(handler: _Handler, data: bytes) -> object:

@@ -5,6 +5,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from dialog_service.serving import tracing
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -16,8 +18,10 @@ def configure_logging(log_format: str, level: str) -> None:
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:
-    """What was given as ``extra``."""
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    """What was given as ``extra``, and the trace of the call that it is about, if any."""
+    given = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    trace_id = tracing.current().trace_id
+    return {**given, "trace_id": trace_id} if trace_id else given
 
 
 class JsonFormatter(logging.Formatter):

@@ -7,12 +7,14 @@ the second request on, a pool grows in idle time.
 """
 
 import asyncio
+import contextvars
 import logging
 from collections import Counter
 from functools import partial
 
 from dialog_service.errors import RequestError
 from dialog_service.replies import Candidate, OnReply
+from dialog_service.serving import tracing
 from dialog_service.serving.answers import Answer, Ask, fresh_seed
 from dialog_service.serving.batcher import Generated
 from dialog_service.serving.cache import CandidatePools
@@ -68,9 +70,10 @@ class PooledAnswers:
 
     async def refresh(self, ask: Ask, answer: Answer) -> None:
         """Put an answer in the place of a pool."""
-        await self._pools.add(
-            ask.pool_key, answer.fresh, Origin.REFRESH, is_complete=ask.has_one_reply
-        )
+        with tracing.stage("cache add"):
+            await self._pools.add(
+                ask.pool_key, answer.fresh, Origin.REFRESH, is_complete=ask.has_one_reply
+            )
 
     async def _answer(self, ask: Ask, key: PoolKey) -> Answer:
         draw = await self._draw(ask, key)
@@ -103,11 +106,17 @@ class PooledAnswers:
         return await self._fills.run(key, partial(self._fill, ask, draw, seed, wanted))
 
     async def _draw(self, ask: Ask, key: PoolKey) -> Draw:
-        draw = await self._pools.draw(key, ask.query.candidate_count)
+        with tracing.stage("cache draw") as span:
+            draw = await self._pools.draw(key, ask.query.candidate_count)
+            span.note("dialog.cache.result", draw.status.value)
+            span.note("dialog.cache.missing", draw.missing)
+            span.note("dialog.cache.pool_size", draw.pool_size)
         may_grow = key not in self._growing and len(self._growing) < _MAX_GROWING
         if draw.wanted_growth and may_grow:
             growth = self._grow(ask, key, draw.wanted_growth)
-            self._growing[key] = asyncio.create_task(growth, name="growth of a pool")
+            self._growing[key] = asyncio.create_task(
+                growth, name="growth of a pool", context=contextvars.Context()
+            )  # of its own: it belongs to no call, and so to no call's trace
         return draw
 
     async def _fill(self, ask: Ask, draw: Draw, seed: int, wanted: int = 0) -> Generated:
@@ -123,9 +132,10 @@ class PooledAnswers:
         )
         own = generated.result.candidates[: draw.missing]
         rest = generated.result.candidates[draw.missing :]
-        await self._pools.add(ask.pool_key, own, Origin.ANSWER, is_complete=ask.has_one_reply)
-        if rest:
-            await self._pools.add(ask.pool_key, rest, Origin.GROWTH)
+        with tracing.stage("cache add"):
+            await self._pools.add(ask.pool_key, own, Origin.ANSWER, is_complete=ask.has_one_reply)
+            if rest:
+                await self._pools.add(ask.pool_key, rest, Origin.GROWTH)
         return generated
 
     async def _grow(self, ask: Ask, key: PoolKey, wanted: int) -> None:

@@ -11,6 +11,7 @@ from dialog_service.diversity import distinct_ratio, metric_tokens
 from dialog_service.errors import DeadlinePassed
 from dialog_service.replies import Candidate, OnReply
 from dialog_service.selection import select
+from dialog_service.serving import tracing
 from dialog_service.serving.answers import Answer, Ask, Response, fresh_seed
 from dialog_service.serving.live_diversity import LiveDiversity, Source
 from dialog_service.serving.metrics import Metrics
@@ -64,7 +65,7 @@ class Responder:
         ask = self._ask(request, deadline, told.tell if on_reply else None)
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await self._answer(ask)
+                answer = await self._traced(ask)
         except TimeoutError as error:
             raise DeadlinePassed("the deadline passed") from error
         replies = select(answer.candidates, ask.query.reply_count, ask.query.selection)
@@ -106,6 +107,15 @@ class Responder:
         query = validated(request, limits, generator.defaults)
         told = None if query.selection.waits_for_all else on_reply
         return Ask(model, query, deadline, model.blocklist.current(), told)
+
+    async def _traced(self, ask: Ask) -> Answer:
+        """An answer, in a span of its own: a call may hold many requests."""
+        with tracing.stage("answer") as span:
+            span.note("dialog.model", ask.model.loaded.version_name)
+            span.note("dialog.reply_count", ask.query.reply_count)
+            answer = await self._answer(ask)
+            span.note("dialog.cache.result", answer.cache.value)
+        return answer
 
     async def _answer(self, ask: Ask) -> Answer:
         mode = ask.query.cache_mode

@@ -42,6 +42,12 @@ def _redis(value: str) -> str:
     return value
 
 
+def _url(value: str | None) -> str | None:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("must be http://HOST:PORT or https://HOST:PORT")
+    return value
+
+
 class Settings(BaseSettings):
     """Every setting; its description is the help of its flag."""
 
@@ -171,6 +177,12 @@ class Settings(BaseSettings):
     )
     reflection: bool = Field(
         default=True, description="Tell clients such as grpcurl what the API is."
+    )
+    otlp_endpoint: Annotated[str | None, AfterValidator(_url)] = Field(
+        default=None,
+        description="Send a trace of every call to the OpenTelemetry collector at this "
+        "http://HOST:PORT or https://HOST:PORT, over gRPC; needs the extra [otel]. "
+        "Default: where the OTEL_EXPORTER_OTLP_* variables say, else nowhere.",
     )
     log_format: Literal["console", "json"] = Field(
         default="console", description="console or json."

@@ -88,8 +88,9 @@ def test_the_python_of_the_image_is_one_the_package_supports():
 
 def test_what_is_installed_are_extras_of_the_package_with_the_pinned_versions():
     installs = [each for each in commands() if " pip install " in each]
-    extras = {name for each in installs for name in re.findall(r"\.\[(\w+)\]", each)}
-    assert extras == {"embedded", "train"} <= set(PROJECT["optional-dependencies"])
+    lists = [found for each in installs for found in re.findall(r"\.\[([\w,]+)\]", each)]
+    extras = {name for each in lists for name in each.split(",")}
+    assert extras == {"embedded", "otel", "train"} <= set(PROJECT["optional-dependencies"])
     assert all("--constraint constraints.txt" in each for each in installs)
     assert all(each.startswith("/opt/venv/bin/python -m pip") for each in installs)
 

@@ -45,6 +45,7 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch):
         ("grpc_address", "localhost:70000"),
         ("metrics_address", "nowhere"),
         ("redis_url", "http://localhost"),
+        ("otlp_endpoint", "localhost:4317"),
         ("precision", "fp8"),
         ("log_level", "loud"),
     ],

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,26 +15,22 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from dialog_service.errors import ConfigError
 from dialog_service.serving.admission import Admission
-from dialog_service.serving.batcher import Batcher, BatchLimits
 from dialog_service.serving.blocked_phrases import Blocklist
 from dialog_service.serving.cache import CandidatePools
+from dialog_service.serving.checkpoint_places import load_model
 from dialog_service.serving.embedded_redis import EmbeddedRedis
 from dialog_service.serving.health import HEALTH_SERVICE, SERVICE, Health
 from dialog_service.serving.interceptors import CallInterceptor
 from dialog_service.serving.live_diversity import LiveDiversity
 from dialog_service.serving.metrics import Metrics
+from dialog_service.serving.model_host import ModelHost
+from dialog_service.serving.model_watch import ModelLoader, ModelWatch
 from dialog_service.serving.pooled_answers import PooledAnswers
 from dialog_service.serving.pools import PoolSettings
 from dialog_service.serving.rate_limit import RateLimit
-from dialog_service.serving.registry import (
-    LoadedModel,
-    ModelRegistry,
-    ServedModel,
-    load_model,
-    locations,
-)
+from dialog_service.serving.registry import ModelRegistry
 from dialog_service.serving.responder import Responder
-from dialog_service.serving.security import Callers, ServerCertificate, read_certificate
+from dialog_service.serving.security import Callers, CertificateFiles, ServerCertificate
 from dialog_service.serving.servicer import DialogServicer, requests_in
 from dialog_service.serving.settings import Settings
 from dialog_service.serving.tracing import Tracer, tracer_for
@@ -47,8 +43,6 @@ _GOODBYE_SECONDS = 0.2  # for clients to hear that their connection ends
 _FLUSH_SECONDS = 0.7  # for that, and for the last bytes of answers when the server stops
 _log = logging.getLogger(__name__)
 
-ModelLoader = Callable[[Settings], Sequence[LoadedModel]]
-
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
@@ -58,18 +52,13 @@ class Addresses:
     metrics: str | None
 
 
-def load_models(settings: Settings) -> list[LoadedModel]:
-    """Every model that the settings ask for; raises CheckpointError or ConfigError."""
-    return [load_model(location, settings) for location in locations(settings)]
-
-
 class Server:
-    """One server; ``load`` is how its models come, ``clock`` the time of its rate limits."""
+    """One server; ``load`` makes a model of a checkpoint, ``clock`` is the time of rate limits."""
 
     def __init__(
         self,
         settings: Settings,
-        load: ModelLoader = load_models,
+        load: ModelLoader = load_model,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing runs before ``start``."""
@@ -78,6 +67,7 @@ class Server:
         self._load = load
         self._clock = clock
         self._registry = ModelRegistry()
+        self._models: ModelWatch | None = None
         self._admission = Admission()
         self._health = Health()
         self._closing = contextlib.AsyncExitStack()
@@ -94,9 +84,16 @@ class Server:
             await self.close()
             raise
 
+    def reload(self) -> None:
+        """Look at once for checkpoints that are new, changed or removed."""
+        if self._models:
+            self._models.reload()
+
     async def drain(self, *, delay_seconds: float) -> None:
         """Say that the server is not ready, serve on a while, refuse, and finish what it has."""
         await self._health.show(is_ready=False)
+        if self._models:
+            await self._models.stop()
         await asyncio.sleep(delay_seconds)
         self._admission.close()
         if not await self._admission.wait_until_idle(self._settings.drain_grace_seconds):
@@ -124,10 +121,7 @@ class Server:
             self._closing.push_async_callback(pooled.close)
         await self._watch(live)
         addresses = Addresses(grpc_address, self._expose_metrics())
-        on_blocked = self.metrics.blocked_candidates.inc
-        blocklist = Blocklist(self._settings.blocked_phrases_file, on_blocked)
-        for model in await asyncio.to_thread(self._load, self._settings):
-            self._serve(model, blocklist)
+        await self._load_models(live)
         self._admission.open()
         await self._health.show(is_ready=True)
         return addresses
@@ -236,29 +230,26 @@ class Server:
         self._closing.push_async_callback(asyncio.to_thread, server.shutdown)
         return f"{host}:{server.server_port}"
 
-    def _serve(self, model: LoadedModel, blocklist: Blocklist) -> None:
-        """Put a model behind a queue of its own."""
-        limits = BatchLimits(
-            max_batch_sequences=self._settings.max_batch_sequences,
-            max_wait_seconds=self._settings.max_wait_seconds,
-            queue_capacity_sequences=self._settings.queue_capacity_sequences,
-        )
-        batcher = Batcher(model.generator, limits, self.metrics)
-        batcher.start()
-        self._closing.push_async_callback(batcher.close)
-        self._registry.add(ServedModel(loaded=model, batcher=batcher, blocklist=blocklist))
-        meta = model.generator.meta
-        self.metrics.model_info.labels(model.version_name, model.version, meta.preset).set(1)
+    async def _load_models(self, live: LiveDiversity) -> None:
+        """Load the models, and keep them in step with the disk."""
+        settings, metrics = self._settings, self.metrics
+        blocklist = Blocklist(settings.blocked_phrases_file, metrics.blocked_candidates.inc)
+        host = ModelHost(self._registry, settings, blocklist, metrics, live)
+        self._closing.push_async_callback(host.close)
+        self._models = ModelWatch(settings, self._load, host, self._registry, metrics)
+        self._closing.push_async_callback(self._models.stop)
+        await self._models.start()
 
 
 async def run(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
-    """Serve until SIGTERM, or Ctrl-C, which does not wait for load balancers.
+    """Serve until SIGTERM, or Ctrl-C, which does not wait for load balancers; reload on SIGHUP.
 
     Raises:
         UserError: the server could not start.
     """
     server = Server(settings)
     stopping = _signals()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     try:
         starting = asyncio.create_task(server.start())
         either: set[asyncio.Future[Any]] = {starting, stopping}
@@ -307,18 +298,31 @@ def _server_limits(settings: Settings) -> ServerLimits:
 def _bound(server: grpc.aio.Server, settings: Settings) -> int:
     """The port that a server got at its address, with TLS where there is a certificate."""
     address = settings.grpc_address
-    certificate = read_certificate(settings)
+    credentials = _credentials(CertificateFiles(settings))
     try:
-        if certificate:
-            return server.add_secure_port(address, _credentials(certificate))
+        if credentials:
+            return server.add_secure_port(address, credentials)
         return server.add_insecure_port(address)
     except RuntimeError as error:
         raise ConfigError(f"cannot listen on {address}; has another server that port?") from error
 
 
-def _credentials(certificate: ServerCertificate) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(certificate.key, certificate.certificate)],
-        root_certificates=certificate.client_ca,
-        require_client_auth=certificate.client_ca is not None,
+def _credentials(files: CertificateFiles) -> grpc.ServerCredentials | None:
+    """Of the certificate in some files, for each connection as they are then; None without one."""
+    first = files.read()
+    if first is None:
+        return None
+
+    def renewed() -> Any:  # None is no news, which the stubs do not know
+        found = files.renewed()
+        return _configuration(found) if found else None
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(first), renewed, require_client_authentication=first.client_ca is not None
+    )
+
+
+def _configuration(certificate: ServerCertificate) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(certificate.key, certificate.certificate)], root_certificates=certificate.client_ca
     )

@@ -112,13 +112,19 @@ class LiveDiversity:
         if self._client is not None:
             self._pending[stream].extend(replies)
 
+    def forget(self, model: str) -> None:
+        """Drop this replica's windows of a model; others may go on adding to the fleet's."""
+        for stream in [stream for stream in self._own if stream.model == model]:
+            del self._own[stream]
+
     async def refresh(self) -> None:
         """Publish what was recorded and read the fleet's figures, now. Never raises over Redis."""
         if self._client is None:
             return
         await self._publish()
         try:
-            self._fleet = {stream: await self._read(stream) for stream in list(self._own)}
+            read = {stream: await self._read(stream) for stream in list(self._own)}
+            self._fleet = {stream: read[stream] for stream in self._own if stream in read}
         except (RedisError, OSError) as error:
             self._fleet = {}  # what they were is not what they are
             self._fail("diversity_read", error)

@@ -4,6 +4,7 @@ Base units; no text, caller or trace in a label. ``model`` is a full name,
 "models/{name}/versions/{version}", so that figures of two versions never mix.
 """
 
+import contextlib
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -92,6 +93,15 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.model_loads = Counter(
+            "dialog_model_loads_total",
+            "Checkpoints looked into at the start and on reload: ok, or failed and not served.",
+            ["result"],
+            registry=self.registry,
+        )
+        for result in ("ok", "failed"):
+            self.model_loads.labels(result)
+
     def _cache(self) -> None:
         self.cache_requests = Counter(
             "dialog_cache_requests_total",
@@ -150,6 +160,12 @@ class Metrics:
     def on_redis_up(self, is_up: bool) -> None:
         """Show whether Redis answers."""
         self.redis_up.set(is_up)
+
+    def forget(self, model: str) -> None:
+        """Show no more of a model that is no longer served; its gauges go with their figures."""
+        for n in ("1", "2"):
+            with contextlib.suppress(KeyError):
+                self.request_distinct_ratio.remove(model, n)
 
     def show(self, figures: Iterable[WindowFigure]) -> None:
         """Show the live figures of diversity; those that are no longer among them go."""

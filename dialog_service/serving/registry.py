@@ -1,33 +1,18 @@
-"""The models a server answers with: where they lie, what they are called, how they are loaded."""
+"""The models a server answers with, by name and version. Knows no disk."""
 
-import hashlib
+import asyncio
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from dialog_service.checkpoint import (
-    CONFIG,
-    DEFAULT_CHECKPOINT,
-    VOCABULARY,
-    WEIGHTS,
-    CheckpointMeta,
-    checkpoint_directory,
-    load_checkpoint,
-)
-from dialog_service.errors import ConfigError, UnknownModel
-from dialog_service.generation import (
-    GenerationRequest,
-    Generator,
-    ModelLimits,
-    SamplingParameters,
-)
+from dialog_service.checkpoint import CheckpointMeta
+from dialog_service.errors import UnknownModel
+from dialog_service.generation import ModelLimits, SamplingParameters
 from dialog_service.serving.batcher import Batcher, Generates
 from dialog_service.serving.blocked_phrases import Blocklist
-from dialog_service.serving.settings import Settings
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _RESOURCE = re.compile(r"models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?")
 
 
@@ -67,22 +52,42 @@ class LoadedModel:
         return f"{self.model_name}/versions/{self.version}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Uses:
+    """Counts the requests that a model has under way."""
+
+    def __init__(self) -> None:
+        """None."""
+        self._count = 0
+        self._ended = asyncio.Event()
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Count a request while the block runs."""
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+            self._ended.set()
+
+    async def wait_until_none(self) -> None:
+        """Return when nothing is under way."""
+        while self._count:
+            self._ended.clear()
+            await self._ended.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ServedModel:
-    """A loaded model behind its queue, and what its replies may not hold."""
+    """A loaded model behind its queue, what its replies may not hold, and who is using it.
+
+    Whoever works with it for a request counts as a use, so that it is not dropped meanwhile.
+    """
 
     loaded: LoadedModel
     batcher: Batcher
     blocklist: Blocklist
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
-    """A checkpoint directory; what ``name`` and ``version`` leave open its own meta says."""
-
-    directory: Path
-    name: str = ""
-    version: str = ""
+    uses: Uses = field(default_factory=Uses)
 
 
 class ModelRegistry:
@@ -95,6 +100,24 @@ class ModelRegistry:
     def add(self, model: ServedModel) -> None:
         """Serve a model; one of the same name and version is replaced."""
         self._models.setdefault(model.loaded.name, {})[model.loaded.version] = model
+
+    def remove(self, model: ServedModel) -> None:
+        """Serve a model no more; one that has taken its place stays."""
+        loaded = model.loaded
+        versions = self._models.get(loaded.name, {})
+        if versions.get(loaded.version) is model:
+            del versions[loaded.version]
+        if not versions:
+            self._models.pop(loaded.name, None)
+
+    def __contains__(self, version_name: str) -> bool:
+        """Whether there is a version of that full name."""
+        return any(model.loaded.version_name == version_name for model in self)
+
+    def is_last_of_default(self, model: ServedModel) -> bool:
+        """Whether requests that name no model could not be answered without this one."""
+        versions = self._models[self.default().loaded.name]
+        return list(versions.values()) == [model]
 
     def __iter__(self) -> Iterator[ServedModel]:
         """Every version, ordered by name, newest first."""
@@ -137,82 +160,7 @@ class ModelRegistry:
         return versions[max(versions, key=_age)]
 
 
-def locations(settings: Settings) -> list[Location]:
-    """Where the models to serve lie.
-
-    Raises:
-        ConfigError: the directory of models is missing, empty, or holds what is no model's name.
-    """
-    if settings.model:
-        return [Location(directory=settings.model)]
-    if not settings.models:
-        return [Location(directory=DEFAULT_CHECKPOINT)]
-    root = settings.models
-    if not root.is_dir():
-        raise ConfigError(f"{root}: no such directory of models")
-    found = [
-        Location(directory=version, name=name.name, version=version.name)
-        for name in _subdirectories(root)
-        for version in _subdirectories(name)
-    ]
-    if not found:
-        raise ConfigError(f"{root}: no models there; expected NAME/VERSION/config.json")
-    return found
-
-
-def load_model(location: Location, settings: Settings) -> LoadedModel:
-    """Load one checkpoint and generate once with it, so that the first caller does not wait.
-
-    Raises:
-        CheckpointError, ConfigError: as ``load_checkpoint`` and ``Generator``.
-    """
-    directory = checkpoint_directory(location.directory)
-    checkpoint = load_checkpoint(directory)
-    generator = Generator(
-        checkpoint,
-        device=settings.device,
-        precision=settings.precision,
-        max_context_tokens=settings.max_input_tokens,
-    )
-    for reply_count in (1, settings.max_batch_sequences):
-        generator.generate([_warm_up(reply_count, generator.defaults)])
-    return LoadedModel(
-        name=location.name or _name(checkpoint.meta.variant),
-        version=location.version or _name(checkpoint.meta.version),
-        fingerprint=_fingerprint(directory, generator.limits.max_context_tokens),
-        generator=generator,
-    )
-
-
-def _warm_up(reply_count: int, sampling: SamplingParameters) -> GenerationRequest:
-    return GenerationRequest(turns=("hello",), reply_count=reply_count, sampling=sampling, seed=0)
-
-
-def _fingerprint(directory: Path, max_context_tokens: int) -> str:
-    """Digest of what decides a model's replies, 16 hexadecimal digits."""
-    digest = hashlib.sha256(str(max_context_tokens).encode())
-    for name in (CONFIG, VOCABULARY, WEIGHTS):
-        digest.update(hashlib.sha256((directory / name).read_bytes()).digest())
-    return digest.hexdigest()[:16]
-
-
-def _subdirectories(directory: Path) -> list[Path]:
-    """Those that are not hidden (as checkpoints being written are), by name."""
-    found = [p for p in directory.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    return sorted(p for p in found if _name(p.name))
-
-
-def _name(name: str) -> str:
-    """The name itself.
-
-    Raises:
-        ConfigError: it cannot stand in "models/{name}/versions/{version}".
-    """
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} cannot be a model's name or version: letters, digits, . _ -")
-    return name
-
-
-def _age(version: str) -> tuple[int, str]:
-    """Sorts versions: numbers by value, other names before them."""
-    return (int(version), "") if version.isdecimal() else (-1, version)
+def _age(version: str) -> tuple[bool, list[str | int]]:
+    """Sorts versions: numbers by value, other names before them; digits in a name are numbers."""
+    parts = re.split(r"(\d+)", version)  # by turns text and digits, so that like meets like
+    return version.isdecimal(), [int(p) if p.isdecimal() else p for p in parts]

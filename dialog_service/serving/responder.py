@@ -65,7 +65,8 @@ class Responder:
         ask = self._ask(request, deadline, told.tell if on_reply else None)
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await self._traced(ask)
+                with ask.model.uses.one():
+                    answer = await self._traced(ask)
         except TimeoutError as error:
             raise DeadlinePassed("the deadline passed") from error
         replies = select(answer.candidates, ask.query.reply_count, ask.query.selection)

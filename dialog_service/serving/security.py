@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 import re
 import ssl
 from collections.abc import Iterable, Sequence
@@ -12,10 +13,11 @@ from typing import Any, Protocol
 from dialog_service.errors import ConfigError, Unauthenticated
 from dialog_service.serving.rate_limit import RateLimit
 from dialog_service.serving.settings import Settings
-from dialog_service.serving.watched_file import WatchedFile
+from dialog_service.serving.watched_file import WatchedFile, file_stamp
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 _BEARER = re.compile(r"bearer +(.+)", re.IGNORECASE)
+_log = logging.getLogger(__name__)
 _HOW = "send the metadata 'authorization: Bearer TOKEN'"
 
 
@@ -64,6 +66,40 @@ def read_certificate(settings: Settings) -> ServerCertificate | None:
     if client_ca:
         _check_authority(context, client_ca)
     return found
+
+
+class CertificateFiles:
+    """The files of a certificate, which may be replaced while the server runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read nothing yet."""
+        self._settings = settings
+        self._stamps: list[tuple[int, ...]] = []
+
+    def read(self) -> ServerCertificate | None:
+        """As ``read_certificate``."""
+        self._stamps = self._look()
+        return read_certificate(self._settings)
+
+    def renewed(self) -> ServerCertificate | None:
+        """A certificate to use from now on; None where the files are the same or cannot be used.
+
+        Of the latter kind are those of which only one was replaced so far.
+        """
+        if self._look() == self._stamps:
+            return None
+        try:
+            found = self.read()
+        except ConfigError as error:  # complained of once
+            _log.error("the certificate before it goes on: %s", error)
+            return None
+        _log.info("read again: %s", self._settings.tls_cert)
+        return found
+
+    def _look(self) -> list[tuple[int, ...]]:
+        chosen = self._settings
+        paths = (chosen.tls_cert, chosen.tls_key, chosen.tls_client_ca)
+        return [file_stamp(path) for path in paths if path]
 
 
 def bearer_tokens(text: str) -> tuple[str, ...]:

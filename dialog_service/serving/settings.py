@@ -63,6 +63,13 @@ class Settings(BaseSettings):
         description="Serve every checkpoint below this directory, laid out as NAME/VERSION/. "
         "Default: the model that comes with the package.",
     )
+    models_poll_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="Look this often for checkpoints that are new, changed or removed, and take "
+        "them in once they look the same twice; 0: on SIGHUP only.",
+    )
     grpc_address: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1:50051",
         description="Where the API listens; 0.0.0.0:50051: to every network, port 0: a free one.",
@@ -153,7 +160,8 @@ class Settings(BaseSettings):
     )
     tls_cert: Path | None = Field(
         default=None,
-        description="Speak TLS with the certificate (PEM, with its chain) in this file.",
+        description="Speak TLS with the certificate (PEM, with its chain) in this file; read "
+        "again, as the two below, when it changes.",
     )
     tls_key: Path | None = Field(
         default=None, description="The certificate's key, PEM, not encrypted."

@@ -1,4 +1,4 @@
-"""A small file that an operator edits while the server runs."""
+"""Files that an operator changes while the server runs."""
 
 import logging
 from collections.abc import Callable
@@ -9,6 +9,18 @@ from dialog_service.errors import ConfigError
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+
+def file_stamp(path: Path) -> tuple[int, ...]:
+    """Tells two states of a file apart; empty where there is none, or none to be seen.
+
+    The time of the change of its entry tells of a file that was copied with its times.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
 
 
 class WatchedFile(Generic[T]):
@@ -26,7 +38,7 @@ class WatchedFile(Generic[T]):
 
     def current(self) -> T:
         """What it says now; where it cannot be read or parsed any more, what it said before."""
-        version = self._stat()
+        version = file_stamp(self._path)
         if version != self._version:
             self._version = version  # a version that cannot be used is complained of once
             try:
@@ -36,16 +48,8 @@ class WatchedFile(Generic[T]):
                 _log.error("what it said before goes on: %s", error)
         return self._value
 
-    def _stat(self) -> tuple[int, ...]:
-        """Tells two versions of the file apart; empty where there is none."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return ()
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
     def _read(self) -> tuple[tuple[int, ...], T]:
-        version = self._stat()  # first: a change during the reading is then seen as one
+        version = file_stamp(self._path)  # first: a change during the reading is then seen as one
         try:
             return version, self._parse(self._path.read_text(encoding="utf-8"))
         except OSError as error:

@@ -138,6 +138,11 @@ def loaded(model: EchoModel, *, name: str = "echo", version: str = "1") -> Loade
     )
 
 
+def no_model(*_: object) -> LoadedModel:
+    """For servers that fail before they load one."""
+    raise AssertionError("nothing was to be loaded")
+
+
 @dataclass(frozen=True)
 class Running:
     """A server, the model behind it, and a stub to call it with."""
@@ -171,7 +176,7 @@ async def running(
     """
     model = model or EchoModel()
     chosen = {"grpc_address": "127.0.0.1:0", "metrics_address": "off", "redis_url": "off"}
-    server = Server(Settings(**{**chosen, **settings}), load=lambda _: [loaded(model)], clock=clock)
+    server = Server(Settings(**{**chosen, **settings}), load=lambda *_: loaded(model), clock=clock)
     addresses = await server.start()
     try:
         async with _channel(addresses.grpc, credentials) as channel:

@@ -25,5 +25,5 @@ def model() -> EchoModel:
 
 
 if __name__ == "__main__":
-    app.Server = functools.partial(app.Server, load=lambda _: [loaded(model())])
+    app.Server = functools.partial(app.Server, load=lambda *_: loaded(model()))
     cli.main()

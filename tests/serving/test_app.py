@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from conftest import RedisProcess
-from echo_server import EchoModel, Running, loaded, running
+from echo_server import EchoModel, Running, loaded, no_model, running
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -21,6 +21,7 @@ from dialog_service.client import AsyncDialogClient
 from dialog_service.diversity import distinct_ratio, metric_tokens
 from dialog_service.errors import CheckpointError, ConfigError
 from dialog_service.serving.app import Server
+from dialog_service.serving.registry import LoadedModel
 from dialog_service.serving.settings import Settings
 from dialog_service.v1 import dialog_pb2 as pb
 from dialog_service.v1 import dialog_pb2_grpc
@@ -52,9 +53,9 @@ async def held_request(service: Running) -> asyncio.Task:
 async def test_while_it_loads_a_server_is_alive_and_not_ready():
     go = threading.Event()
 
-    def load(_: Settings) -> list:
+    def load(*_: object) -> LoadedModel:
         go.wait(10)
-        return [loaded(EchoModel())]
+        return loaded(EchoModel())
 
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
@@ -140,7 +141,7 @@ async def test_a_port_that_is_taken_stops_the_start():
             {"metrics_address": service.addresses.metrics},
         ):
             with pytest.raises(ConfigError, match=r"127\.0\.0\.1:\d+"):
-                await Server(settings(**taken), load=lambda _: []).start()
+                await Server(settings(**taken), load=no_model).start()
         assert (await service.ask()).replies
 
 

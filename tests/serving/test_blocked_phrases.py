@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import RedisProcess
-from echo_server import EchoModel, Running, running
+from echo_server import EchoModel, Running, no_model, running
 
 from dialog_service.errors import ConfigError
 from dialog_service.generation import GenerationRequest, Generator
@@ -73,7 +73,7 @@ async def test_a_list_that_cannot_be_read_stops_the_start(tmp_path: Path, text: 
     if text:
         file.write_text(text)
     listening = {"grpc_address": "127.0.0.1:0", "metrics_address": "off", "redis_url": "off"}
-    server = Server(Settings(**listening, blocked_phrases_file=file), load=lambda _: [])
+    server = Server(Settings(**listening, blocked_phrases_file=file), load=no_model)
     with pytest.raises(ConfigError, match=str(file)):
         await server.start()
 

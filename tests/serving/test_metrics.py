@@ -26,6 +26,7 @@ NAMES = [
     "dialog_diversity_window_tokens",
     "dialog_request_distinct_ratio",
     "dialog_model_info",
+    "dialog_model_loads_total",
 ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 from certificates import Certificates
-from echo_server import Running, running
+from echo_server import Running, no_model, running
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dialog_service.client import AsyncDialogClient, CallFailed, DialogClient
@@ -173,7 +173,7 @@ async def test_a_file_without_tokens_stops_the_start(tmp_path: Path, text: str |
         grpc_address="127.0.0.1:0", metrics_address="off", redis_url="off", auth_tokens_file=file
     )
     with pytest.raises(ConfigError, match=said) as refusal:
-        await Server(settings, load=lambda _: []).start()
+        await Server(settings, load=no_model).start()
     assert str(file) in str(refusal.value)
     assert "fit" not in str(refusal.value).replace(str(file), "")
 

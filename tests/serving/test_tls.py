@@ -4,9 +4,10 @@ import asyncio
 import subprocess
 from pathlib import Path
 
+import grpc
 import pytest
-from certificates import Certificates
-from echo_server import running
+from certificates import Certificates, Pair
+from echo_server import no_model, running
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -79,6 +80,53 @@ async def test_a_certificate_for_another_name_needs_that_name(made: Certificates
             assert await client.is_ready()
 
 
+async def test_a_certificate_that_is_replaced_serves_the_next_connections(
+    made: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+
+    def put(pair: Pair) -> None:
+        cert.write_bytes(pair.cert.read_bytes())
+        key.write_bytes(pair.key.read_bytes())
+
+    async def ask_anew(name: str) -> str:
+        own = (("grpc.use_local_subchannel_pool", 1), ("grpc.ssl_target_name_override", name))
+        credentials = made.tls().credentials()
+        async with grpc.aio.secure_channel(service.addresses.grpc, credentials, own) as channel:
+            try:
+                stub = health_pb2_grpc.HealthStub(channel)
+                await stub.Check(health_pb2.HealthCheckRequest(), timeout=20)
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+            return "OK"
+
+    put(made.server)
+    files = {"tls_cert": cert, "tls_key": key}
+    async with running(credentials=made.tls().credentials(), **files) as service:
+        assert (await service.ask()).replies
+        assert await ask_anew("dialog.example") == "UNAVAILABLE"
+        cert.write_bytes(made.elsewhere.cert.read_bytes())  # and not the key that goes with it
+        assert [await ask_anew("127.0.0.1") for _ in range(2)] == ["OK", "OK"]
+        put(made.elsewhere)
+        assert await ask_anew("dialog.example") == "OK"
+        assert await ask_anew("127.0.0.1") == "UNAVAILABLE"
+        assert (await service.ask()).replies  # over the connection from before
+    assert caplog.text.count("the certificate before it goes on") == 1
+
+
+async def test_a_client_authority_that_is_replaced_is_the_one_that_counts(
+    made: Certificates, tmp_path: Path
+):
+    authority = tmp_path / "ca.crt"
+    authority.write_bytes(made.ca.read_bytes())
+    async with running(**{**made.mutual, "tls_client_ca": authority}) as service:
+        authority.write_bytes(made.stranger.cert.read_bytes())
+        failed = await failure(service.addresses.grpc, made.tls(made.client))
+        assert failed.status == "UNAVAILABLE"
+        async with AsyncDialogClient(service.addresses.grpc, tls=made.tls(made.stranger)) as client:
+            assert await client.is_ready()
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -110,7 +158,7 @@ async def test_files_that_cannot_be_used_stop_the_start(made: Certificates, tmp_
         listening = {"grpc_address": "127.0.0.1:0", "metrics_address": "off", "redis_url": "off"}
         settings = Settings(**listening, **{**made.settings, **wrong})
         with pytest.raises(ConfigError, match=str(path)):
-            await Server(settings, load=lambda _: []).start()
+            await Server(settings, load=no_model).start()
 
 
 def test_a_client_names_the_file_that_is_missing(made: Certificates, tmp_path: Path):

@@ -1,7 +1,7 @@
 """What is asked of a generator and what comes of it. Knows no model."""
 
 import enum
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 
@@ -78,3 +78,18 @@ class ModelLimits:
 
 OnReply = Callable[[int, Candidate], None]
 """Told the place of a reply among those to one request, from 0, and the reply itself."""
+
+
+class Company:
+    """How requests join those that a generator has under way; this is how none do."""
+
+    def joining(self, under_way: int) -> Sequence[GenerationRequest]:
+        """Asked before each decode step: the requests to begin with it.
+
+        Args:
+            under_way: sequences at the moment, 0 where all is done.
+        """
+        return ()
+
+    def on_result(self, index: int, result: GenerationResult) -> None:
+        """Told of each result as soon as it is known; those who joined are numbered on."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dialog_service.checkpoint import Checkpoint, load_checkpoint
+from dialog_service.engine import Engine
 from dialog_service.errors import ConfigError
 from dialog_service.generation import (
     Candidate,
@@ -21,12 +22,14 @@ from dialog_service.generation import (
     context_ids,
     never,
     resolve_device,
+    resolve_float_precision,
     resolve_precision,
 )
 from dialog_service.models.config import DiracPosterior, ModelConfig
-from dialog_service.models.recurrence import Recurrence
+from dialog_service.models.recurrence import State
 from dialog_service.models.search import normals
 from dialog_service.models.seq2seq import build_model
+from dialog_service.replies import Company
 from dialog_service.text import detokenise, normalise
 from dialog_service.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
@@ -114,7 +117,7 @@ def test_the_last_missing_replies_are_not_asked_for_one_by_one(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(checkpoint, {word: 50 - word for word in range(20, 26)})
-    rows = steps_taken(checkpoint, monkeypatch)
+    rows = steps_taken(monkeypatch)
     result = reply(checkpoint, request(6, replace(WARM, max_tokens=1)))
     assert result.draws > 12
     assert len(rows) <= 4  # one word each, so a step is a round
@@ -326,17 +329,16 @@ def test_empty_replies_are_not_returned(
     assert result.draws == 3 * 3 + 16
 
 
-def steps_taken(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the rows of every decoder step."""
     rows: list[int] = []
-    recurrence = checkpoint.model.decoder.recurrence
-    step = recurrence.step
+    step = Engine.step
 
-    def counted(inputs: Tensor, *rest: Tensor) -> object:
-        rows.append(len(inputs))
-        return step(inputs, *rest)
+    def counted(self: Engine, given: Tensor, state: State) -> tuple[Tensor, State]:
+        rows.append(len(given))
+        return step(self, given, state)
 
-    monkeypatch.setattr(recurrence, "step", counted)
+    monkeypatch.setattr(Engine, "step", counted)
     return rows
 
 
@@ -360,7 +362,7 @@ def test_work_stops_with_its_last_caller(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(checkpoint, {EOS: -100.0})
-    rows = steps_taken(checkpoint, monkeypatch)
+    rows = steps_taken(monkeypatch)
     left = iter([False, False, True])
     assert generator(checkpoint).generate([request()], lambda _: next(left)) == [None]
     assert len(rows) == 2
@@ -370,7 +372,7 @@ def test_finished_sequences_leave_the_batch(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(checkpoint, {checkpoint.vocabulary.encode("taxi")[0]: 50.0, EOS: 100.0})
-    rows = steps_taken(checkpoint, monkeypatch)
+    rows = steps_taken(monkeypatch)
     long, short = replace(WARM, max_tokens=12), replace(WARM, max_tokens=1)
     requests = [request(1, short, seed) for seed in range(70)] + [request(1, long)]
     generator(checkpoint).generate(requests)
@@ -408,7 +410,7 @@ def test_a_reply_is_told_as_soon_as_it_and_those_before_it_are_finished(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(checkpoint, {EOS: 3.0})
-    steps = steps_taken(checkpoint, monkeypatch)
+    steps = steps_taken(monkeypatch)
     told: list[int] = []
     asked = request(8, seed=2)
     (result,) = generator(checkpoint).generate([asked], never, lambda *_: told.append(len(steps)))
@@ -483,18 +485,19 @@ def test_limits_and_defaults_are_the_checkpoint_s(checkpoint: Checkpoint) -> Non
     assert not made.is_deterministic
 
 
-def test_bfloat16_is_for_the_recurrent_products(checkpoint: Checkpoint) -> None:
-    made = Generator(checkpoint, device="cpu", precision="bf16")
-    types = {
-        name.rpartition(".lstm")[0]: parameter.dtype
-        for name, parameter in checkpoint.model.named_parameters()
-    }
-    recurrences = [n for n, m in checkpoint.model.named_modules() if isinstance(m, Recurrence)]
-    assert {types.pop(name) for name in recurrences} == {torch.bfloat16}
-    assert set(types.values()) == {torch.float32}
-    (result,) = made.generate([request()])
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_other_numbers_give_nearly_the_same_scores(precision: str, checkpoint: Checkpoint) -> None:
+    made = Generator(checkpoint, device="cpu", precision=precision)
+    assert made.precision == precision
+    (result,) = made.generate([request(20)])
     assert result is not None
-    assert len(result.candidates) == 5
+    exact = generator(checkpoint).generate([request(20)])[0]
+    assert exact is not None
+    same = {c.text: c.log_prob_nats for c in exact.candidates}
+    common = [c for c in result.candidates if c.text in same]
+    assert len(common) >= 5
+    for candidate in common:
+        assert candidate.log_prob_nats == pytest.approx(same[candidate.text], abs=0.3)
 
 
 @pytest.mark.parametrize("name", ["gpu", "meta", "mps", "cuda:99", "cpu:x", ""])
@@ -508,6 +511,49 @@ def test_devices_and_precisions_that_can() -> None:
     cpu = resolve_device("cpu")
     assert resolve_device("auto").type in ("cpu", "cuda")
     assert [resolve_precision(name, cpu) for name in ("fp32", "bf16")] == ["fp32", "bf16"]
-    assert resolve_precision("auto", cpu) in ("fp32", "bf16")
-    with pytest.raises(ConfigError, match="precision 'fp8': allowed are auto, fp32, bf16"):
+    assert resolve_precision("auto", cpu) in ("bf16", "int8", "fp32")
+    assert resolve_float_precision("auto", cpu) in ("fp32", "bf16")
+    with pytest.raises(ConfigError, match="'fp8': allowed are auto, fp32, bf16, int8"):
         resolve_precision("fp8", cpu)
+    with pytest.raises(ConfigError, match="'int8': allowed are auto, fp32, bf16"):
+        resolve_float_precision("int8", cpu)
+
+
+def test_integers_are_for_x86_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dialog_service.engine.precision.can_multiply_int8", lambda: False)
+    cpu = torch.device("cpu")
+    assert resolve_precision("auto", cpu) in ("fp32", "bf16")
+    with pytest.raises(ConfigError, match="allowed here are fp32, bf16"):
+        resolve_precision("int8", cpu)
+
+
+class Visitors(Company):
+    """One after the other, each some steps after the one before it."""
+
+    def __init__(self, requests: Sequence[GenerationRequest]) -> None:
+        self.coming = list(requests)
+        self.steps = 0
+        self.known: list[int] = []
+
+    def joining(self, under_way: int) -> Sequence[GenerationRequest]:
+        self.steps += 1
+        return [self.coming.pop(0)] if self.coming and self.steps % 3 == 0 else []
+
+    def on_result(self, index: int, result: GenerationResult) -> None:
+        assert index not in self.known
+        self.known.append(index)
+
+
+def test_those_who_join_on_the_way_change_no_reply_and_get_their_own(
+    checkpoint: Checkpoint,
+) -> None:
+    push(checkpoint, {EOS: -100.0})
+    kinds = [WARM, COLD, replace(WARM, top_k=7), replace(WARM, max_tokens=2)]
+    requests = [request(1 + seed % 7, kinds[seed % 4], seed) for seed in range(12)]
+    visitors = Visitors(requests[2:])
+    found = generator(checkpoint).generate(requests[:2], never, company=visitors)
+    joined = len(found)
+    assert joined >= 4
+    assert found == [generator(checkpoint).generate([one])[0] for one in requests[:joined]]
+    assert sorted(visitors.known) == list(range(joined))
+    assert visitors.known != sorted(visitors.known)

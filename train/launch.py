@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 
 from dialog_service.errors import ConfigError
-from dialog_service.generation import resolve_device, resolve_precision
+from dialog_service.generation import resolve_device, resolve_float_precision
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -20,7 +20,7 @@ def launched(device_name: str, precision_name: str) -> Fabric:
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what it is told
     device = resolve_device(device_name)
-    precision = _PRECISIONS[resolve_precision(precision_name, device)]
+    precision = _PRECISIONS[resolve_float_precision(precision_name, device)]
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
     _check_count(device, local)

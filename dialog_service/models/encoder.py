@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from dialog_service.models.config import EncoderConfig
 from dialog_service.models.dropout import Dropout
-from dialog_service.models.recurrence import Recurrence, build_recurrence
+from dialog_service.models.recurrence import build_recurrence
 
 
 class BidirectionalEncoder(nn.Module):
@@ -39,30 +39,6 @@ class BidirectionalEncoder(nn.Module):
         flipped = _reversed_rows(embedded, lengths)
         back = self.backwards.sequence(flipped, lengths).gather(1, last)
         return torch.cat([ahead, back], dim=-1).squeeze(1)  # (B, 2H)
-
-    def encode_stepwise(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """The same as ``forward`` in evaluation, one fixed-shape step at a time.
-
-        A row's arithmetic depends on the number of rows alone, not on how long the other rows
-        are: what serving needs to give the same reply in any company. Shapes as in ``forward``.
-        """
-        flipped = _reversed_rows(embedded, lengths)
-        halves = (
-            _walked(self.forwards, embedded, lengths),
-            _walked(self.backwards, flipped, lengths),
-        )
-        return torch.cat(halves, dim=-1)  # (B, 2H)
-
-
-def _walked(direction: Recurrence, embedded: Tensor, lengths: Tensor) -> Tensor:
-    """(B, H) hidden states after each row's last token, step by step."""
-    state = direction.zero_state(embedded)
-    steps = embedded.transpose(0, 1).contiguous()  # one layout whatever S is
-    for position, inputs in enumerate(steps):
-        inside = (position < lengths)[:, None]
-        after = direction.step(inputs, state)
-        state = tuple(torch.where(inside, *pair) for pair in zip(after, state, strict=True))
-    return state[0]
 
 
 def _reversed_rows(embedded: Tensor, lengths: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def _mixed(x: Tensor) -> Tensor:
     return x ^ _shifted(x, 31)
 
 
-def uniforms(seeds: Tensor, draws: Tensor, position: int, width: int = 1) -> Tensor:
+def uniforms(seeds: Tensor, draws: Tensor, position: int | Tensor, width: int = 1) -> Tensor:
     """Uniforms in (0, 1) that are a function of (seed, draw, position, column) alone.
 
     Each of the four picks one output of the SplitMix64 stream that those before it seed, so none
@@ -37,7 +37,7 @@ def uniforms(seeds: Tensor, draws: Tensor, position: int, width: int = 1) -> Ten
     Args:
         seeds: (B,) int64.
         draws: (B,) int64, which draw of its request a row is.
-        position: decode step, or ``CODE_POSITION`` for z.
+        position: decode step, of all or (B,) of each, or ``CODE_POSITION`` for z.
         width: columns W.
 
     Returns:
@@ -45,7 +45,7 @@ def uniforms(seeds: Tensor, draws: Tensor, position: int, width: int = 1) -> Ten
     """
     columns = torch.arange(width, device=seeds.device)
     state = _mixed(seeds + _GOLDEN)
-    for part in (draws, torch.full_like(draws, position)):
+    for part in (draws, torch.zeros_like(draws) + position):
         state = _mixed(state + (part + 2) * _GOLDEN)
     bits = _mixed(state[:, None] + (columns + 1) * _GOLDEN)  # (B, W)
     return (_shifted(bits, 12).double() + 0.5) * 2.0**-52
@@ -83,21 +83,31 @@ def pick(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     Returns:
         (B,) ids.
     """
-    chosen = scores.argmax(dim=1)
+    chosen = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
     sampled = rule.temperature > 0
     narrowed = sampled & ((rule.top_k > 0) | (rule.top_p < 1))
-    for rows, choose in ((sampled & ~narrowed, _from_all), (narrowed, _from_best)):
+    kinds = ((~sampled, _best), (sampled & ~narrowed, _from_all), (narrowed, _from_best))
+    for rows, choose in kinds:
         index = rows.nonzero().squeeze(1)
+        if len(index) == len(scores):
+            return choose(scores, rule, uniform)
         if len(index):
             chosen[index] = choose(scores[index], rule.rows(index), uniform[index])
     return chosen
+
+
+def log_probability(scores: Tensor, words: Tensor) -> Tensor:
+    """(B,) ln p in nats of a word of each row, from (B, V) scores."""
+    top = scores.amax(dim=1, keepdim=True)
+    mass = (scores - top).exp_().sum(dim=1)
+    return (scores.gather(1, words[:, None]) - top).squeeze(1) - mass.log()
 
 
 def _heated(scores: Tensor, rule: TokenRule) -> Tensor:
     """(B, V) float32 probabilities at the rows' temperatures."""
     # With the best word's score at zero, a temperature near zero sends only the others to -inf.
     centred = scores - scores.amax(dim=1, keepdim=True)
-    return (centred / rule.temperature[:, None]).softmax(dim=1)
+    return centred.div_(rule.temperature[:, None]).softmax(dim=1)
 
 
 def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:
@@ -105,6 +115,11 @@ def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:
     cumulative = weights.cumsum(dim=1, dtype=torch.float64)
     target = uniform[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, target).squeeze(1)
+
+
+def _best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
+    """The word of the highest score; of several, the first."""
+    return scores.argmax(dim=1)
 
 
 def _from_all(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:

@@ -157,17 +157,10 @@ class LatentSeq2Seq(nn.Module):
             inference=inference, z=z, features=self.features(batch, z, inference.context)
         )
 
-    @torch.inference_mode()
-    def infer_stepwise(self, context: Tensor, lengths: Tensor) -> ReplyCodes:
-        """What serving needs of (B, S) contexts with (B,) lengths.
-
-        Equal to ``reply_belief`` in evaluation; a row's bits do not depend on the other rows'
-        lengths.
-        """
-        encoded = self.encoder.encode_stepwise(self.embedding(context), lengths)
-        encoded = encoded.to(self.embedding.weight.dtype)
-        belief = self.reply_belief(encoded)
-        share = self.bridge.share(encoded)
+    def reply_codes(self, context: Tensor) -> ReplyCodes:
+        """What serving needs of (B, C) states of contexts."""
+        belief = self.reply_belief(context)
+        share = self.bridge.share(context)
         return ReplyCodes(belief.loc.float(), belief.scale.float(), share.float())
 
 

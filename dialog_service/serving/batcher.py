@@ -1,9 +1,10 @@
 """Gathers requests into batches for one model. Knows no torch and no grpc.
 
 The rule: wait for a first request, then for others until ``max_wait_seconds`` after it came or the
-batch is full; meanwhile the batch before it runs in the worker thread. Sizes count sequences (the
-replies asked for), not requests. A full queue refuses at once. Work whose caller has gone or whose
-deadline has passed leaves the queue, and the batch between two decode steps.
+batch is full. The batch runs in the worker thread; requests that come meanwhile join it between
+two decode steps, in their order, as soon as there is room, and each is answered when it is done.
+Sizes count sequences (the replies asked for), not requests. A full queue refuses at once. Work
+whose caller has gone or whose deadline has passed leaves the queue, and the batch.
 
 Background work (growing pools) runs in a lane of its own, only while nobody waits, and gives way
 at the next decode step when somebody does.
@@ -11,6 +12,7 @@ at the next decode step when somebody does.
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dialog_service.errors import DeadlinePassed, GenerationFailed, NotReady, Overloaded
-from dialog_service.replies import Candidate, GenerationRequest, GenerationResult, OnReply
+from dialog_service.replies import (
+    Candidate,
+    Company,
+    GenerationRequest,
+    GenerationResult,
+    OnReply,
+)
 from dialog_service.serving import tracing
 from dialog_service.serving.metrics import Metrics
 
@@ -31,8 +39,9 @@ class Generates(Protocol):
         requests: Sequence[GenerationRequest],
         is_abandoned: Callable[[int], bool],
         on_reply: Callable[[int, int, Candidate], None],
+        company: Company,
     ) -> list[GenerationResult | None]:
-        """One result per request; None for one that was abandoned on the way.
+        """One result per request, those that joined too; None for one that was abandoned.
 
         ``on_reply`` is told of the replies of a result, in order, as soon as they are known.
         """
@@ -66,6 +75,7 @@ class _Job:
     is_background: bool
     on_reply: OnReply | None = None
     started_at: float | None = None
+    result: GenerationResult | None = None  # known before its batch is done
 
     @property
     def sequences(self) -> int:
@@ -91,6 +101,7 @@ class Batcher:
         self._queue: deque[_Job] = deque()
         self._background: deque[_Job] = deque()
         self._running: list[_Job] = []
+        self._taking = threading.Lock()  # of queued jobs, by the loop and by the worker thread
         self._queued_sequences = 0
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
@@ -168,14 +179,15 @@ class Batcher:
             _record(job)
 
     def _enqueue(self, job: _Job) -> None:
-        (self._background if job.is_background else self._queue).append(job)
-        self._count(0 if job.is_background else job.sequences)
+        with self._taking:
+            (self._background if job.is_background else self._queue).append(job)
+            self._count(0 if job.is_background else job.sequences)
         self._changed.set()
 
     def _dequeue(self, job: _Job) -> None:
         """Take a job out of its queue, if it is still there."""
         queue = self._background if job.is_background else self._queue
-        with contextlib.suppress(ValueError):
+        with self._taking, contextlib.suppress(ValueError):
             queue.remove(job)
             self._count(0 if job.is_background else -job.sequences)
 
@@ -207,63 +219,107 @@ class Batcher:
                 async with asyncio.timeout_at(until):
                     await self._changed.wait()
 
-    def _take(self, queue: deque[_Job]) -> list[_Job]:
-        """The next jobs that fit in one batch, in order; at least one if there is one."""
+    def _take(self, queue: deque[_Job], under_way: int = 0) -> list[_Job]:
+        """The next jobs that fit beside the sequences under way, in order.
+
+        At least one, if there is one and nothing is under way.
+        """
         jobs: list[_Job] = []
-        room = self._limits.max_batch_sequences
-        while queue and (not jobs or queue[0].sequences <= room):
-            job = queue[0]
-            self._dequeue(job)
-            room -= job.sequences
-            jobs.append(job)
+        room = self._limits.max_batch_sequences - under_way
+        with self._taking:
+            while queue and (queue[0].sequences <= room or not (jobs or under_way)):
+                job = queue.popleft()
+                self._count(0 if job.is_background else -job.sequences)
+                room -= job.sequences
+                jobs.append(job)
+        if jobs:
+            self._metrics.batch_sequences.observe(self._limits.max_batch_sequences - room)
         return jobs
 
     async def _execute(self, jobs: list[_Job]) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
         self._running = jobs
-        for job in jobs:
-            job.started_at = started
-        outcomes = await loop.run_in_executor(self._thread, self._generate, jobs)
-        seconds = self._batch_seconds = loop.time() - started
-        self._metrics.batch_sequences.observe(sum(job.sequences for job in jobs))
-        self._metrics.inference_duration_seconds.observe(seconds)
+        _begin(jobs, loop.time())
+        company = _Joining(self, jobs, loop)
+        outcomes = await loop.run_in_executor(self._thread, self._generate, jobs, company)
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if not job.answer.done():
-                self._settle(job, outcome, inference_seconds=seconds)
+            self._settle(job, outcome)
         self._running = []
 
-    def _settle(self, job: _Job, outcome: _Outcome, *, inference_seconds: float) -> None:
-        """Answer a job; background work that gave way goes back to the head of its queue."""
+    def _settle(self, job: _Job, outcome: _Outcome) -> None:
+        """Answer a job, once; background work that gave way goes back to the head of its queue."""
+        if job.answer.done():
+            return
         if isinstance(outcome, GenerationResult):
-            queue_seconds = (job.started_at or job.queued_at) - job.queued_at
+            started = job.started_at or job.queued_at
+            queue_seconds = started - job.queued_at
+            seconds = self._batch_seconds = asyncio.get_running_loop().time() - started
             self._metrics.queue_duration_seconds.observe(queue_seconds)
-            job.answer.set_result(Generated(outcome, queue_seconds, inference_seconds))
+            self._metrics.inference_duration_seconds.observe(seconds)
+            job.answer.set_result(Generated(outcome, queue_seconds, seconds))
         elif outcome is None and job.is_background:
             job.started_at = None
             self._background.appendleft(job)
         else:
             _fail(job, outcome or GenerationFailed("the model gave nothing"))
 
-    def _generate(self, jobs: Sequence[_Job]) -> list[_Outcome]:
-        """In the worker thread: a batch; where it fails, one by one, so that only the guilty do."""
+    def _generate(self, jobs: list[_Job], company: Company) -> list[_Outcome]:
+        """In the worker thread: a batch, to which others join; an outcome for each job in it.
+
+        Where it fails, those that are not done run one by one, so that only the guilty fail.
+        """
 
         def is_abandoned(index: int) -> bool:
             job = jobs[index]
-            return job.answer.done() or (job.is_background and bool(self._queue))
+            return job.answer.done() or (job.is_background and self._is_wanted(jobs))
 
         def on_reply(index: int, number: int, candidate: Candidate) -> None:
             jobs[index].tell(number, candidate)
 
         try:
             requests = [job.request for job in jobs]
-            return list(self._generator.generate(requests, is_abandoned, on_reply))
+            return list(self._generator.generate(requests, is_abandoned, on_reply, company))
         except Exception as error:
             if len(jobs) > 1:
-                return [outcome for job in jobs for outcome in self._generate([job])]
+                return [job.result or self._generate([job], Company())[0] for job in jobs]
             failure = GenerationFailed("the model failed")
             failure.__cause__ = error
             return [failure]
+
+    def _is_wanted(self, jobs: Sequence[_Job]) -> bool:
+        """Whether somebody waits for the worker, in the queue or in a batch."""
+        return bool(self._queue) or any(
+            not job.is_background and not job.answer.done() for job in jobs
+        )
+
+
+class _Joining(Company):
+    """Those who come while a batch runs; called in the worker thread."""
+
+    def __init__(self, batcher: Batcher, jobs: list[_Job], loop: asyncio.AbstractEventLoop) -> None:
+        self._batcher = batcher
+        self._jobs = jobs
+        self._loop = loop
+
+    def joining(self, under_way: int) -> Sequence[GenerationRequest]:
+        """The requests whose turn it is, as far as there is room beside those under way."""
+        if not under_way:
+            return []
+        jobs = self._batcher._take(self._batcher._queue, under_way)
+        _begin(jobs, self._loop.time())
+        self._jobs += jobs
+        return [job.request for job in jobs]
+
+    def on_result(self, index: int, result: GenerationResult) -> None:
+        """Answer a request before its batch is done."""
+        self._jobs[index].result = result
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._batcher._settle, self._jobs[index], result)
+
+
+def _begin(jobs: Sequence[_Job], now: float) -> None:
+    for job in jobs:
+        job.started_at = now
 
 
 def _record(job: _Job) -> None:

@@ -66,13 +66,13 @@ class Metrics:
         )
         self.inference_duration_seconds = Histogram(
             "dialog_inference_duration_seconds",
-            "The model's work on one batch.",
+            "From a request's first decode step to its last, beside others.",
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.batch_sequences = Histogram(
             "dialog_batch_sequences",
-            "Sequences (replies asked for) in a batch.",
+            "Sequences under way when requests begin or join, those asked for with them.",
             buckets=_SEQUENCES,
             registry=self.registry,
         )

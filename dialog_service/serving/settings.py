@@ -78,8 +78,10 @@ class Settings(BaseSettings):
         default="127.0.0.1:9095", description="Where Prometheus finds /metrics, or off."
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, ...")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="Of the recurrent products; auto: bf16 where it is native."
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        default="auto",
+        description="Of a decode step's products: auto is bf16 where it is native, else int8 on an "
+        "x86 CPU, else fp32.",
     )
     max_batch_sequences: int = Field(
         default=64, ge=1, le=4096, description="Most sequences (replies asked for) in a batch."

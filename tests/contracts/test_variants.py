@@ -12,9 +12,10 @@ from dialog_service.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from dialog_service.engine import Engine
 from dialog_service.generation import GenerationRequest, Generator, SamplingParameters
 from dialog_service.models.seq2seq import LatentSeq2Seq, build_model
-from dialog_service.vocabulary import Vocabulary
+from dialog_service.vocabulary import EOS, Vocabulary
 from train.objectives.objective import Step, TrainingPass
 from train.variants import VARIANTS
 
@@ -115,14 +116,29 @@ def test_stepwise_decoding_equals_teacher_forcing(variant: str) -> None:
         torch.testing.assert_close(scores[real], taught[real, step], atol=1e-5, rtol=1e-4)
 
 
-def test_stepwise_encoding_equals_the_whole_sequence(variant: str) -> None:
+def test_the_engine_computes_what_the_model_does(variant: str) -> None:
     batch, model = tiny_batch(), built(variant).eval()
+    engine = Engine(model, precision="fp32", device=torch.device("cpu"))
     context = model.infer(batch).context
-    belief, share = model.reply_belief(context), model.bridge.share(context)
-    found = model.infer_stepwise(batch.context, batch.context_lengths)
-    torch.testing.assert_close(found.loc, belief.loc, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(found.scale, belief.scale, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(found.share, share, atol=1e-5, rtol=1e-4)
+    contexts = [
+        ids[:length].tolist()
+        for ids, length in zip(batch.context, batch.context_lengths, strict=True)
+    ]
+    for found, wanted in zip(engine.codes(contexts), model.reply_codes(context), strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+    z, share = torch.randn(5, model.config.latent_dim), model.bridge.share(context)
+    signal = model.bridge(z, share)
+    torch.testing.assert_close(engine.signals(z, share), signal)
+    state, steady = model.decoder.start(signal), engine.start(signal)
+    given, packed_state = steady[1], steady[2]
+    for step in range(4):
+        words = batch.inputs[:, step]
+        next_word = model.decoder.step if step else model.decoder.first_step
+        scores, state = next_word(words, signal, state)
+        given = engine.given(words, steady[0]) if step else given
+        found, packed_state = engine.step(given, packed_state)
+        torch.testing.assert_close(found[:, EOS:], scores[:, EOS:], atol=1e-5, rtol=1e-4)
+        assert (found[:, :EOS] == -torch.inf).all()
 
 
 def test_a_saved_model_replies_the_same(variant: str, tmp_path: Path) -> None:

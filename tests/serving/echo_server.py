@@ -18,6 +18,7 @@ from dialog_service.generation import (
     ModelLimits,
     SamplingParameters,
 )
+from dialog_service.replies import Company
 from dialog_service.serving.app import Addresses, Server
 from dialog_service.serving.registry import LoadedModel
 from dialog_service.serving.settings import Settings
@@ -82,6 +83,7 @@ class EchoModel:
         requests: Sequence[GenerationRequest],
         is_abandoned: Callable[[int], bool],
         on_reply: Callable[[int, int, Candidate], None],
+        company: Company,
     ) -> list[GenerationResult | None]:
         self.batches.append(list(requests))
         for index, request in enumerate(requests):

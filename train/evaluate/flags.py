@@ -90,7 +90,7 @@ class Flags:
         ),
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto"
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto"
+    precision: Annotated[str, typer.Option(help="auto (floating), fp32, bf16 or int8.")] = "auto"
     batch_size: Annotated[int, typer.Option(min=1, help="Contexts answered at once.")] = 64
     bm25: Annotated[bool, typer.Option(help="The BM25 row.")] = True
     relevance: Annotated[

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from dialog_service.checkpoint import CONFIG, VOCABULARY, WEIGHTS, checkpoint_directory
 from dialog_service.errors import ConfigError
-from dialog_service.generation import Generator, resolve_precision
+from dialog_service.generation import Generator, resolve_device, resolve_float_precision
 from train.config import RunConfig
 from train.data.pairs import PairMode
 from train.evaluate.decodings import GeneratedReplies, decodings, overridden
@@ -27,8 +27,12 @@ class LoadedSubject:
             UserError: the checkpoint, the device, the precision or a sampling value.
         """
         self.subject = subject
+        # Integers are for speed: unless they are asked for, figures are of floating numbers.
+        precision = subject.precision
+        if precision == "auto":
+            precision = resolve_float_precision("auto", resolve_device(subject.device))
         self.generator = Generator.load(
-            subject.directory, device=subject.device, precision=subject.precision
+            subject.directory, device=subject.device, precision=precision
         )
         # Its own way to reply, with what was asked instead.
         self.sampling = overridden(self.generator.defaults, subject.override)
@@ -87,8 +91,7 @@ class LoadedSubject:
 
     @property
     def _numerics(self) -> str:
-        device = self.generator.device
-        return f"{device.type} {resolve_precision(self.subject.precision, device)}"
+        return f"{self.generator.device.type} {self.generator.precision}"
 
 
 def _at(document: JsonValue, key: str) -> JsonValue:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dialog_service.models.recurrence.layer import Recurrence, State, product
+from dialog_service.models.recurrence.layer import Recurrence, State
 from dialog_service.models.recurrence.layout import Layout, rows_before, spans
 
 
@@ -42,13 +42,12 @@ class GruRecurrence(Recurrence):
         """A zero hidden state for as many rows as ``inputs`` has."""
         return (self._zeros(inputs),)
 
-    def step(self, inputs: Tensor, state: State) -> State:
-        """One step: (B, I) inputs and the state before -> the state after."""
-        (hidden,), parts = state, self.parts
-        given = product(inputs, parts.input_weight, parts.input_bias).chunk(3, dim=1)
-        kept = product(hidden, parts.hidden_weight, parts.hidden_bias).chunk(3, dim=1)
-        reset, update = (given[0] + kept[0]).sigmoid(), (given[1] + kept[1]).sigmoid()
-        candidate = (given[2] + reset * kept[2]).tanh()
+    def advance(self, given: Tensor, kept: Tensor, state: State) -> State:
+        """(B, 3H) shares of the gates and the state before -> the state after."""
+        (hidden,) = state
+        inputs, memory = given.chunk(3, dim=1), kept.chunk(3, dim=1)
+        reset, update = (inputs[0] + memory[0]).sigmoid(), (inputs[1] + memory[1]).sigmoid()
+        candidate = (inputs[2] + reset * memory[2]).tanh()
         return (candidate + update * (hidden - candidate),)
 
 

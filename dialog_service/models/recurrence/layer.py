@@ -75,7 +75,6 @@ class Recurrence(nn.Module, ABC):
     def zero_state(self, inputs: Tensor) -> State:
         """The state before the first step, for as many rows as ``inputs`` has."""
 
-    @abstractmethod
     def step(self, inputs: Tensor, state: State) -> State:
         """One step of the recurrence, equal to ``sequence`` at the same place.
 
@@ -85,6 +84,20 @@ class Recurrence(nn.Module, ABC):
 
         Returns:
             The state after, float32.
+        """
+        parts = self.parts
+        given = product(inputs, parts.input_weight, parts.input_bias)
+        kept = product(state[0], parts.hidden_weight, parts.hidden_bias)
+        return self.advance(given, kept, state)
+
+    @abstractmethod
+    def advance(self, given: Tensor, kept: Tensor, state: State) -> State:
+        """The state after a step, from the two shares of its G gates.
+
+        Args:
+            given: (B, GH) the input's share, W x + b.
+            kept: (B, GH) the hidden state's share, U h + c.
+            state: before the step.
         """
 
     def _zeros(self, inputs: Tensor) -> Tensor:

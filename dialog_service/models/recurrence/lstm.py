@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dialog_service.models.recurrence.layer import Recurrence, State, product
+from dialog_service.models.recurrence.layer import Recurrence, State
 from dialog_service.models.recurrence.layout import Layout, rows_before, spans
 
 
@@ -41,13 +41,11 @@ class LstmRecurrence(Recurrence):
         """A zero hidden state and cell for as many rows as ``inputs`` has."""
         return self._zeros(inputs), self._zeros(inputs)
 
-    def step(self, inputs: Tensor, state: State) -> State:
-        """One step: (B, I) inputs and the state before -> the state after."""
-        (hidden, cell), parts = state, self.parts
-        gates = product(inputs, parts.input_weight, parts.input_bias)
-        gates = gates + product(hidden, parts.hidden_weight, parts.hidden_bias)  # (B, 4H)
+    def advance(self, given: Tensor, kept: Tensor, state: State) -> State:
+        """(B, 4H) shares of the gates and the state before -> the state after."""
+        gates = given + kept
         entry, forget, candidate, exit_ = gates.chunk(4, dim=1)
-        cell = forget.sigmoid() * cell + entry.sigmoid() * candidate.tanh()
+        cell = forget.sigmoid() * state[1] + entry.sigmoid() * candidate.tanh()
         return exit_.sigmoid() * cell.tanh(), cell
 
 

@@ -1,0 +1,158 @@
+"""A model packed for replies: contexts to codes, codes to signals, signals to words."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from dialog_service.engine.precision import resolve_precision
+from dialog_service.engine.products import Product, packed
+from dialog_service.engine.recurrences import PackedRecurrence
+from dialog_service.models.recurrence import State
+from dialog_service.models.seq2seq import LatentSeq2Seq, ReplyCodes
+from dialog_service.vocabulary import BOS, PAD, UNK
+
+
+@dataclass(frozen=True, slots=True)
+class RowShape:
+    """How many rows a product may have: multiples of ``multiple``, at most ``largest``.
+
+    A library may add up differently in another shape, so a row's bits are the same in any company
+    only where every product has one shape, or where the sums are exact.
+    """
+
+    multiple: int
+    largest: int
+
+    def padded(self, rows: int) -> int:
+        """The least allowed number of rows for so many."""
+        return -(-rows // self.multiple) * self.multiple
+
+    def chunks(self, rows: int) -> Iterator[slice]:
+        """A padded number of rows, in parts that are allowed."""
+        return (slice(first, first + self.largest) for first in range(0, rows, self.largest))
+
+
+def row_shape(device: torch.device, precision: str) -> RowShape:
+    """The shapes that keep a row's bits what they are.
+
+    Few rows waste little on a lone request; a GPU has the room, and dreads many small calls.
+    """
+    if device.type == "cuda":
+        return RowShape(256, 256)
+    return RowShape(8, 512) if precision == "int8" else RowShape(32, 32)
+
+
+class Engine:
+    """A packed model; it keeps no state between calls."""
+
+    def __init__(self, model: LatentSeq2Seq, *, precision: str, device: torch.device) -> None:
+        """Pack a model, which is on its device and in evaluation.
+
+        Raises:
+            ConfigError: a precision that the device has not.
+        """
+        self.precision = resolve_precision(precision, device)
+        self.device = device
+        self.shape = row_shape(device, self.precision)
+        # Of what is multiplied in float32 whatever the precision, once a context or a draw.
+        self._float_shape = row_shape(device, "fp32")
+        self.latent_dim = model.config.latent_dim
+        self._model = model
+        table = model.embedding.weight.detach()
+        encoder, decoder = model.encoder, model.decoder
+        self._forwards = PackedRecurrence(encoder.forwards, table, self.precision)
+        self._backwards = PackedRecurrence(encoder.backwards, table, self.precision)
+        self._words = PackedRecurrence(decoder.recurrence, table, self.precision)
+        self._projection: Product | None = None
+        if isinstance(decoder.projection, nn.Linear):
+            layer = decoder.projection
+            self._projection = packed(layer.weight, layer.bias, self.precision)
+        self._activation = decoder.activation
+        # Padding, unknown and begin are no words.
+        bias = decoder.output.bias.detach().clone()
+        bias[[PAD, UNK, BOS]] = -torch.inf
+        self._output = packed(decoder.output.weight, bias, self.precision)
+
+    def codes(self, contexts: Sequence[Sequence[int]]) -> ReplyCodes:
+        """What each of N contexts says of z and of the signal."""
+        rows = self.shape.padded(len(contexts))
+        padded = [*contexts, *[[UNK]] * (rows - len(contexts))]
+        lengths = torch.tensor([len(ids) for ids in padded])
+        ids = torch.full((rows, int(lengths.max())), PAD)
+        mirrored = ids.clone()
+        for row, other, context in zip(ids, mirrored, padded, strict=True):
+            row[: len(context)] = torch.tensor(context)
+            other[: len(context)] = torch.tensor(context[::-1])
+        ids, mirrored, lengths = (part.to(self.device) for part in (ids, mirrored, lengths))
+        (encoded,) = _in_chunks(self.shape, lambda *x: (self._encoded(*x),), ids, mirrored, lengths)
+        codes = _in_chunks(self._float_shape, self._model.reply_codes, encoded[: len(contexts)])
+        return ReplyCodes(*codes)
+
+    def _encoded(self, ids: Tensor, mirrored: Tensor, lengths: Tensor) -> Tensor:
+        """(N, S) ids, the same from behind, and (N,) lengths -> (N, C) states."""
+        longest = int(lengths.max())
+        halves = (
+            _walked(self._forwards, ids[:, :longest], lengths),
+            _walked(self._backwards, mirrored[:, :longest], lengths),
+        )
+        return torch.cat(halves, dim=1)
+
+    def signals(self, z: Tensor, share: Tensor) -> Tensor:
+        """(N, Z) codes and (N, G') shares -> (N, G) signals."""
+        (signal,) = _in_chunks(self._float_shape, lambda *x: (self._model.bridge(*x),), z, share)
+        return signal
+
+    def start(self, signal: Tensor) -> tuple[Tensor, Tensor, State]:
+        """What decoding begins with, for (N, G) signals.
+
+        Returns:
+            (N, GH) the signal's share of the gates at every step, (N, GH) all that is given to the
+            first step, and the state before it.
+        """
+        share, first = _in_chunks(self._float_shape, self._shares, signal)
+        return share, first, self._words.start(len(signal))
+
+    def _shares(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+        share = self._words.signal_share(signal)
+        if self._model.decoder.is_signal_first_word:
+            return share, share + self._words.word_share(signal)
+        begin = torch.full((len(signal),), BOS, device=signal.device)
+        return share, share + self._words.shares(begin)
+
+    def given(self, words: Tensor, share: Tensor) -> Tensor:
+        """(N,) words and (N, GH) shares of the signals -> (N, GH) what the next step is given."""
+        return self._words.shares(words).add_(share)
+
+    def step(self, given: Tensor, state: State) -> tuple[Tensor, State]:
+        """Scores of the next word, as the decoder's ``step`` has them.
+
+        Returns:
+            (N, V) float32 scores, -inf for what is no word, and the state after.
+        """
+        state = self._words.step(given, state)
+        features = state[0] if self._projection is None else self._projection(state[0])
+        return self._output(self._activation(features)), state
+
+
+def _in_chunks(
+    shape: RowShape, compute: Callable[..., tuple[Tensor, ...]], *parts: Tensor
+) -> tuple[Tensor, ...]:
+    """What ``compute`` makes of (N, ..) parts, in allowed numbers of rows; N rows of each."""
+    count = len(parts[0])
+    rows = shape.padded(count)
+    filled = [pad(part, (0, 0) * (part.dim() - 1) + (0, rows - count)) for part in parts]
+    found = [compute(*(part[chunk] for part in filled)) for chunk in shape.chunks(rows)]
+    return tuple(torch.cat(each)[:count] for each in zip(*found, strict=True))
+
+
+def _walked(layer: PackedRecurrence, ids: Tensor, lengths: Tensor) -> Tensor:
+    """(N, H) hidden states after each row's last word."""
+    state = layer.start(len(ids))
+    for position, words in enumerate(ids.unbind(dim=1)):
+        inside = (position < lengths)[:, None]
+        after = layer.step(layer.shares(words), state)
+        state = tuple(torch.where(inside, *pair) for pair in zip(after, state, strict=True))
+    return state[0]

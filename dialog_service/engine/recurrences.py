@@ -1,0 +1,55 @@
+"""A recurrent layer over words, packed: all that a step needs of a word is looked up."""
+
+from torch import Tensor
+
+from dialog_service.engine.products import Product, packed
+from dialog_service.models.recurrence import Recurrence, State
+
+_LARGEST_TABLE_BYTES = 128 * 2**20
+
+
+class PackedRecurrence:
+    """A layer whose input is [embedding of a word ; signal].
+
+    The share that a word has in the gates, W_e e + b, is a row of a table, made once; where the
+    table would be too large, it is a product each time. The signal's share is the same at every
+    step of a sequence, so it is a product once.
+    """
+
+    def __init__(self, layer: Recurrence, embedding: Tensor, precision: str) -> None:
+        """Pack a layer.
+
+        Args:
+            layer: of inputs (E + G).
+            embedding: (V, E).
+            precision: of the recurrent product; the table is made in float32.
+        """
+        parts = layer.parts
+        width = embedding.shape[1]
+        words, signals = parts.input_weight.detach().float().tensor_split([width], dim=1)
+        bias = parts.input_bias.detach().float()
+        self.layer = layer
+        self._embedding = embedding
+        self._table: Tensor | None = None
+        self.word_share: Product = packed(words, bias, "fp32")
+        if len(embedding) * len(words) * 4 <= _LARGEST_TABLE_BYTES:
+            self._table = self.word_share(embedding)  # (V, GH)
+        else:
+            self.word_share = packed(words, bias, precision)
+        self.signal_share: Product = packed(signals.contiguous(), None, "fp32")
+        hidden_weight, hidden_bias = parts.hidden_weight.float(), parts.hidden_bias.float()
+        self._kept = packed(hidden_weight, hidden_bias, precision)
+
+    def shares(self, words: Tensor) -> Tensor:
+        """(N,) ids -> (N, GH) their shares of the gates."""
+        if self._table is None:
+            return self.word_share(self._embedding[words])
+        return self._table[words]
+
+    def start(self, rows: int) -> State:
+        """The state before the first word."""
+        return self.layer.zero_state(self._embedding[:1].expand(rows, -1))
+
+    def step(self, given: Tensor, state: State) -> State:
+        """The state after an input that has these (N, GH) shares of the gates."""
+        return self.layer.advance(given, self._kept(state[0]), state)

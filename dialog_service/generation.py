@@ -156,9 +156,8 @@ class Generator:
             session.add(self._plans(company.joining(session.live_rows)))
             done = session.step(is_abandoned)
             results.update(done)
-            for index in done:
-                if result := done[index]:
-                    company.on_result(index, result)
+            for index, result in [(i, found) for i, found in done.items() if found]:
+                company.on_result(index, result)
         return [results[index] for index in range(len(results))]
 
     @torch.inference_mode()

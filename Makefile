@@ -4,6 +4,8 @@
 #   make TORCH_INDEX=https://...   demo      another index of CPU builds of torch
 
 VENV ?= .venv
+DURATION ?= 600
+CLIENTS ?= 200
 export PYTHON TORCH_INDEX
 
 BIN = $(VENV)/bin
@@ -16,7 +18,7 @@ SET_UP = deploy/environment.sh constraints.txt pyproject.toml
 SOURCES = $(shell find dialog_service train -type f ! -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve bench proto lint types redis clean
+.PHONY: help demo test serve bench soak proto lint types redis clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +34,9 @@ serve: $(VENV)/.serving  ## run the service until Ctrl-C (settings: DIALOG_*)
 
 bench: $(VENV)/.serving  ## measure requests per second and latency of the service
 	@$(BIN)/python tests/bench/service_throughput.py
+
+soak: $(VENV)/.development redis  ## two replicas under load, a fault every 20 seconds (DURATION=600, CLIENTS=200)
+	$(BIN)/python tests/faults/soak.py --duration $(DURATION) --clients $(CLIENTS) --json soak.json
 
 proto: $(VENV)/.development  ## generate dialog_service/v1 from proto/
 	$(BIN)/python proto/generate.py

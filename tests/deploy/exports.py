@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
+import itertools
 import tempfile
 import urllib.request
 from collections import defaultdict
 from pathlib import Path
 
 import grpc
-from conftest import RedisProcess  # of tests/serving
 from echo_server import EchoModel, Running, running
 from prometheus_client.parser import text_string_to_metric_families
 from queries import Exported
+from redis_process import RedisProcess
 
 from dialog_service.v1 import dialog_pb2 as pb
 
@@ -21,11 +22,12 @@ _OPEN = {"model", "version", "preset", "op"}  # labels whose values are not for 
 def exported() -> Exported:
     """The series of a server that had hits, misses, refusals, lost callers and lost its Redis."""
     series: dict[str, dict[str, set[str]]] = {}
-    for family in text_string_to_metric_families(asyncio.run(_figures())):
-        for sample in family.samples:
-            labels = series.setdefault(sample.name, defaultdict(set))
-            for label, value in sample.labels.items():
-                labels[label].add(value)
+    texts = asyncio.run(_figures())
+    families = itertools.chain.from_iterable(map(text_string_to_metric_families, texts))
+    for sample in (sample for family in families for sample in family.samples):
+        labels = series.setdefault(sample.name, defaultdict(set))
+        for label, value in sample.labels.items():
+            labels[label].add(value)
     return Exported({name: _closed(labels) for name, labels in series.items()})
 
 
@@ -36,8 +38,8 @@ def _closed(labels: dict[str, set[str]]) -> dict[str, frozenset[str] | None]:
     return {k: None if k in _OPEN else frozenset(values) for k, values in seen.items()}
 
 
-async def _figures() -> str:
-    """The text of /metrics."""
+async def _figures() -> list[str]:
+    """The text of /metrics, with Redis and without, where the fleet's figures go."""
     with tempfile.TemporaryDirectory(prefix="redis-") as directory:
         redis = RedisProcess(Path(directory))
         redis.start()
@@ -47,10 +49,11 @@ async def _figures() -> str:
             async with running(EchoModel(), **settings, **limits) as service:
                 await _converse(service)
                 await _overload(service)
+                url = f"http://{service.addresses.metrics}/metrics"
+                texts = [await asyncio.to_thread(_read, url)]
                 redis.kill()
                 await service.ask("without Redis")
-                url = f"http://{service.addresses.metrics}/metrics"
-                return await asyncio.to_thread(_read, url)
+                return [*texts, await asyncio.to_thread(_read, url)]
         finally:
             redis.kill()
 

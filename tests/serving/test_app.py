@@ -11,11 +11,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import RedisProcess
 from echo_server import EchoModel, Running, loaded, no_model, running
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from redis_process import RedisProcess
 
 from dialog_service.client import AsyncDialogClient
 from dialog_service.diversity import distinct_ratio, metric_tokens

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import grpc
 import pytest
-from conftest import RedisProcess
 from echo_server import Running, running
 from google.rpc import code_pb2, error_details_pb2
 from grpc_status import rpc_status
+from redis_process import RedisProcess
 
 from dialog_service.v1 import dialog_pb2 as pb
 

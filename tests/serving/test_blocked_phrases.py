@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import RedisProcess
 from echo_server import EchoModel, Running, no_model, running
+from redis_process import RedisProcess
 
 from dialog_service.errors import ConfigError
 from dialog_service.generation import GenerationRequest, Generator

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from conftest import RedisProcess
 from echo_server import EchoModel, Running, running
+from redis_process import RedisProcess
 
 from dialog_service.v1 import dialog_pb2 as pb
 

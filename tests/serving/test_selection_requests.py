@@ -5,10 +5,10 @@ from pathlib import Path
 import grpc
 import pytest
 from brute_force_mmr import brute_force_mmr
-from conftest import RedisProcess
 from echo_server import EchoModel, running
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from redis_process import RedisProcess
 from test_stop import served, texts
 
 from dialog_service.diversity import metric_tokens

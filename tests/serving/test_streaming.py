@@ -7,10 +7,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import RedisProcess
 from echo_server import EchoModel, Running, running
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from redis_process import RedisProcess
 
 from dialog_service.client import AsyncDialogClient
 from dialog_service.serving.app import Server

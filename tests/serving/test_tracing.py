@@ -11,8 +11,8 @@ from types import ModuleType
 
 import grpc
 import pytest
-from conftest import RedisProcess
 from echo_server import EchoModel, running
+from redis_process import RedisProcess
 
 from dialog_service.errors import ConfigError
 from dialog_service.serving.logs import JsonFormatter

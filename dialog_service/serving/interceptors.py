@@ -10,7 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -109,7 +109,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except RequestError as error:
             code, failure = error.status, error
         except asyncio.CancelledError as error:
-            code = "CANCELLED" if context.time_remaining() else "DEADLINE_EXCEEDED"
+            code = _code_of_cancelled(context)
             if _is_cancelled():
                 raise
             # Nobody has cancelled this call, so the error is a stray one, and to let it out would
@@ -166,6 +166,12 @@ def _request_id(context: _Context) -> str:
         if key == REQUEST_ID and isinstance(value, str) and _FIT_REQUEST_ID.fullmatch(value):
             return value
     return uuid.uuid4().hex
+
+
+def _code_of_cancelled(context: _Context) -> str:
+    """Why a call was cancelled: its deadline passed, if it has one, or its caller has gone."""
+    remaining = cast("float | None", context.time_remaining())
+    return "DEADLINE_EXCEEDED" if remaining is not None and remaining <= 0 else "CANCELLED"
 
 
 def _is_cancelled() -> bool:

@@ -121,6 +121,7 @@ class Batcher:
         if self._loop_task:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
+            self._loop_task = None  # how it ended refers to the model, which is to be freed
         self._thread.shutdown(wait=False)
 
     async def submit(

@@ -88,7 +88,7 @@ class Service:
 
     async def loads(self, result: str, count: int) -> None:
         """Wait until so many checkpoints were looked into with this result."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while self.metric("dialog_model_loads_total", result=result) < count:
                 await asyncio.sleep(0.01)
 
@@ -106,7 +106,7 @@ async def serving(models: Path, **fields: object) -> AsyncIterator[Service]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.01)
 
@@ -191,6 +191,16 @@ async def test_the_last_version_of_the_default_model_stays_until_there_is_anothe
         assert caplog.text.count("no models there") == 1
 
 
+@contextlib.asynccontextmanager
+async def uncollected() -> AsyncIterator[None]:
+    """Nothing is freed that still refers to itself: that might take for ever."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 async def test_changed_weights_take_the_place_of_the_old_ones_which_are_freed(
     tmp_path, checkpoints
 ):
@@ -202,7 +212,7 @@ async def test_changed_weights_take_the_place_of_the_old_ones_which_are_freed(
         return model
 
     shutil.copytree(checkpoints(0), tmp_path / "wed/1")
-    async with serving(tmp_path, load=load, redis_url="embedded") as service:
+    async with serving(tmp_path, load=load, redis_url="embedded") as service, uncollected():
         before, threads = await service.ask(), threading.active_count()
         for number in (1, 2):
             save_checkpoint(load_checkpoint(checkpoints(number)), tmp_path / "wed/1")
@@ -210,7 +220,7 @@ async def test_changed_weights_take_the_place_of_the_old_ones_which_are_freed(
         after = await service.ask()
         assert before.model_version == after.model_version
         assert before.replies != after.replies
-        await until(lambda: gc.collect() >= 0 and models[0]() is models[1]() is None)
+        await until(lambda: models[0]() is models[1]() is None)
         assert models[2]() is not None
         await until(lambda: threading.active_count() <= threads + 2)  # of the default executor
         assert service.info() == {"wed/versions/1"}

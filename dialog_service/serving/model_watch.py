@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from dialog_service.errors import CheckpointError, UserError
 from dialog_service.serving.checkpoint_places import Location, Stamp, locations
@@ -47,6 +48,8 @@ class ModelWatch:
         self._seen: dict[Location, Stamp] = {}
         self._trouble = ""
         self._asked = asyncio.Event()
+        # Always the same thread: what one frees, another would not use again.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -55,7 +58,7 @@ class ModelWatch:
         Raises:
             UserError: there are none, or of one model no version can be used.
         """
-        found = await asyncio.to_thread(self._find)
+        found = await self._find()
         refused = {place: await self._take(place, stamp) for place, stamp in found.items()}
         names = {location.name for location in self._served}
         for location, error in refused.items():
@@ -73,12 +76,13 @@ class ModelWatch:
         if self._watching:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _watch(self) -> None:
         while True:
             is_asked = await self._wait()
             try:
-                found = await asyncio.to_thread(self._find)
+                found = await self._find()
             except (UserError, OSError) as error:
                 self._complain(str(error), is_asked=is_asked)
                 continue
@@ -94,9 +98,10 @@ class ModelWatch:
         self._asked.clear()
         return is_asked
 
-    def _find(self) -> dict[Location, Stamp]:
-        """In a thread: the checkpoints on disk, and their state."""
-        return {location: location.stamp() for location in locations(self._settings)}
+    async def _find(self) -> dict[Location, Stamp]:
+        """The checkpoints on disk, and their state."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, _stamps, self._settings)
 
     async def _follow(self, found: dict[Location, Stamp], *, is_asked: bool) -> None:
         """Take in what has changed, then let go what is no longer there."""
@@ -118,7 +123,8 @@ class ModelWatch:
         """Serve a checkpoint in the state it is in, or say why it cannot be served."""
         self._tried[location] = stamp
         try:
-            loaded = await asyncio.to_thread(self._loaded, location, stamp)
+            loop = asyncio.get_running_loop()
+            loaded = await loop.run_in_executor(self._thread, self._loaded, location, stamp)
         except UserError as error:
             _log.error("not loaded, all else is served as before: %s", error)
             self._metrics.model_loads.labels("failed").inc()
@@ -162,6 +168,10 @@ class ModelWatch:
             _log.error("all is served as before: %s", trouble)
             self._metrics.model_loads.labels("failed").inc()
         self._trouble = trouble
+
+
+def _stamps(settings: Settings) -> dict[Location, Stamp]:
+    return {location: location.stamp() for location in locations(settings)}
 
 
 def _is_same(one: LoadedModel, other: LoadedModel) -> bool:

@@ -222,7 +222,7 @@ async def test_changed_weights_take_the_place_of_the_old_ones_which_are_freed(
         assert before.replies != after.replies
         await until(lambda: models[0]() is models[1]() is None)
         assert models[2]() is not None
-        await until(lambda: threading.active_count() <= threads + 2)  # of the default executor
+        await until(lambda: threading.active_count() <= threads)
         assert service.info() == {"wed/versions/1"}
 
 

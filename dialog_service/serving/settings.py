@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         default=0.005,
         ge=0,
         le=10,
-        description="Longest wait of a request for others to share its batch.",
+        description="Longest wait of a batch's first request for others to begin with it.",
     )
     queue_capacity_sequences: int = Field(
         default=1024, ge=1, description="Sequences that may wait; beyond, requests are refused."

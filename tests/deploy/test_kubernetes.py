@@ -178,7 +178,7 @@ def test_a_pod_is_given_the_time_that_draining_takes():
     spec, settings = pod(manifest("Deployment")), deployed()
     (_, hook) = container(manifest("Deployment"))["lifecycle"]["preStop"]["exec"]["command"]
     drain = [float(settings[f"DIALOG_DRAIN_{each}_SECONDS"]) for each in ("DELAY", "GRACE")]
-    needed = int(hook) + sum(drain) + app._LINGER_SECONDS + app._FLUSH_SECONDS
+    needed = int(hook) + sum(drain) + app._FLUSH_SECONDS
     assert spec["terminationGracePeriodSeconds"] >= needed + 10
 
 
@@ -211,7 +211,7 @@ def test_the_network_lets_through_what_is_needed():
     outward = {each["port"] for rule in policy["egress"] for each in rule["ports"]}
     ports = {each["containerPort"] for each in container(manifest("Deployment"))["ports"]}
     assert inward == ports
-    assert outward == {6379, 53}
+    assert outward == {6379, 4317, 53}
     assert manifest("NetworkPolicy", "dialog-evaluation", "evaluation")["spec"].keys() == {
         "podSelector",
         "policyTypes",

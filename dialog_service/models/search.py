@@ -104,10 +104,10 @@ def log_probability(scores: Tensor, words: Tensor) -> Tensor:
 
 
 def _heated(scores: Tensor, rule: TokenRule) -> Tensor:
-    """(B, V) float32 probabilities at the rows' temperatures."""
+    """(B, V) float32 weights of the words at the rows' temperatures, one for the best."""
     # With the best word's score at zero, a temperature near zero sends only the others to -inf.
     centred = scores - scores.amax(dim=1, keepdim=True)
-    return centred.div_(rule.temperature[:, None]).softmax(dim=1)
+    return centred.div_(rule.temperature[:, None]).exp_()
 
 
 def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:
@@ -128,21 +128,23 @@ def _from_all(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
 
 def _from_best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     """Among the top_k best words, those that lead up to a mass of top_p (Holtzman et al. 2020)."""
-    probabilities = _heated(scores, rule)
+    weights = _heated(scores, rule)
     chosen = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
-    rest = torch.arange(len(scores), device=scores.device)
+    rest, total = torch.arange(len(scores), device=scores.device), weights.sum(dim=1)
     for look in (*_LOOKS, scores.shape[1]):
         count = min(look, scores.shape[1])
-        best, words = probabilities[rest].topk(count, dim=1)
-        best = best.double()
-        asked = rule.rows(rest)
+        best, words = weights.topk(count, dim=1)
+        best = best.double() / total.double()[:, None]
         # With top_k the mass of its words must be known, without it that of all is one.
-        enough = torch.where(asked.top_k > 0, asked.top_k <= count, best.sum(1) > asked.top_p)
+        enough = torch.where(rule.top_k > 0, rule.top_k <= count, best.sum(1) > rule.top_p)
         enough |= count == scores.shape[1]
-        settled, rest = rest[enough], rest[~enough]
-        chosen[settled] = _choose(best[enough], words[enough], asked.rows(enough), uniform[settled])
-        if not len(rest):
+        settled = rest[enough]
+        chosen[settled] = _choose(best[enough], words[enough], rule.rows(enough), uniform[enough])
+        if len(settled) == len(rest):
             break
+        left = ~enough
+        weights, total, uniform = weights[left], total[left], uniform[left]
+        rest, rule = rest[left], rule.rows(left)
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""The README's clients, written from the .proto alone, run as they stand there."""
+"""What the README shows: clients from the .proto alone, run as they stand there; settings."""
 
 import asyncio
 import contextlib
@@ -15,10 +15,10 @@ import grpc
 import pytest
 from echo_server import Running, running
 
+from dialog_service.serving.settings import Settings
 from dialog_service.v1 import dialog_pb2_grpc
 
 ROOT = Path(__file__).parents[1]
-SECTION = "Call it from your backend"
 NODE, MODULES = shutil.which("node"), ROOT / "tests" / "node" / "node_modules"
 needs_node = pytest.mark.skipif(
     NODE is None or not (MODULES / ".installed").exists(),
@@ -27,11 +27,16 @@ needs_node = pytest.mark.skipif(
 SAID = "Where shall we meet tomorrow?"
 
 
-def block(language: str, containing: str) -> str:
-    """The one block of code of the section that is in a language and contains a text."""
+def section(title: str) -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (section,) = re.findall(rf"^## {SECTION}\n(.*?)^## ", readme, re.MULTILINE | re.DOTALL)
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    (found,) = re.findall(rf"^## {title}\n(.*?)^## ", readme, re.MULTILINE | re.DOTALL)
+    return found
+
+
+def block(language: str, containing: str) -> str:
+    """The one block of code of a client that is in a language and contains a text."""
+    text = section("Call it from your backend")
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (found,) = [each for each in blocks if containing in each]
     return found
 
@@ -113,3 +118,17 @@ async def test_the_node_client_works_with_the_proto_file_alone(tmp_path: Path):
     shutil.copytree(ROOT / "proto", tmp_path / "proto")
     (tmp_path / "backend.js").write_text(block("js", "// backend.js"), encoding="utf-8")
     await check(str(NODE), "backend.js", folder=tmp_path, NODE_PATH=str(MODULES))
+
+
+def test_settings_to_tune_are_there_with_the_defaults_that_are_told():
+    _, *rows = re.findall(r"^\| (`[A-Z_`, ]+) \| ([^|]+) \|", section("Tune it"), re.MULTILINE)
+    told = [
+        (name.strip("`").lower(), default.strip("`").replace(",", ""))
+        for names, defaults in rows
+        for name, default in zip(names.split(", "), defaults.split(", "), strict=True)
+    ]
+    assert len(told) > 10
+    for name, default in told:
+        real = Settings.model_fields[name].default
+        shown = "the model's" if real is None else f"{real:g}" if isinstance(real, float) else real
+        assert str(shown) == default, name

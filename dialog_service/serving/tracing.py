@@ -114,7 +114,8 @@ def within(span: Span) -> Iterator[Span]:
     try:
         yield span
     finally:
-        _current.reset(token)
+        with contextlib.suppress(ValueError):  # work that nobody finished is closed from elsewhere
+            _current.reset(token)
         span.end(time.time_ns())
 
 

@@ -3,11 +3,12 @@
 import asyncio
 import builtins
 import contextlib
+import contextvars
 import json
 import logging
 import sys
+import types
 from collections.abc import AsyncIterator, Iterator
-from types import ModuleType
 
 import grpc
 import pytest
@@ -16,7 +17,7 @@ from redis_process import RedisProcess
 
 from dialog_service.errors import ConfigError
 from dialog_service.serving.logs import JsonFormatter
-from dialog_service.serving.tracing import NoTracer, tracer_for
+from dialog_service.serving.tracing import NoSpan, NoTracer, tracer_for, within
 from dialog_service.v1 import dialog_pb2 as pb
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -28,7 +29,7 @@ REQUEST = pb.GenerateRepliesRequest(turns=[pb.Turn(text="a most private matter")
 class Collector:
     """Takes spans over OTLP."""
 
-    def __init__(self, requests: ModuleType, services: ModuleType) -> None:
+    def __init__(self, requests: types.ModuleType, services: types.ModuleType) -> None:
         self._response = requests.ExportTraceServiceResponse
         self.services = services
         self.address = ""
@@ -212,6 +213,20 @@ async def test_the_standard_variables_name_a_collector_too(monkeypatch: pytest.M
     [resource] = {str(each.resource) for each in collector.resources}
     assert "our-replies" in resource
     assert "dialog-service" not in resource
+
+
+def test_work_that_nobody_finishes_may_be_closed_from_anywhere():
+    @types.coroutine
+    def pause():
+        yield
+
+    async def work() -> None:
+        with within(NoSpan()):
+            await pause()
+
+    given_up = work()
+    contextvars.Context().run(given_up.send, None)
+    given_up.close()
 
 
 @pytest.fixture

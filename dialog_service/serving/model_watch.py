@@ -118,6 +118,8 @@ class ModelWatch:
         for location in [each for each in self._served if each not in found]:
             if is_asked or location not in seen:
                 self._let_go(location)
+        if is_asked:
+            _log.info("looked at %d checkpoints; serving %d", len(found), len(self._served))
 
     async def _take(self, location: Location, stamp: Stamp) -> UserError | None:
         """Serve a checkpoint in the state it is in, or say why it cannot be served."""

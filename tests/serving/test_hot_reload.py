@@ -20,7 +20,6 @@ from echo_server import EchoModel, loaded
 from test_app import served, settings
 
 from dialog_service.checkpoint import load_checkpoint, save_checkpoint
-from dialog_service.client import AsyncDialogClient, CallFailed
 from dialog_service.errors import CheckpointError, UserError
 from dialog_service.serving.app import Server
 from dialog_service.serving.checkpoint_places import Location, load_model
@@ -28,6 +27,7 @@ from dialog_service.v1 import dialog_pb2 as pb
 from dialog_service.v1 import dialog_pb2_grpc
 
 POLL = {"models_poll_seconds": 0.02, "max_batch_sequences": 8}
+HIT, MISS = pb.CACHE_STATUS_HIT, pb.CACHE_STATUS_MISS
 SEEDED = {"reply_count": 3, "sampling": pb.Sampling(seed=3)}
 
 
@@ -214,12 +214,15 @@ async def test_changed_weights_take_the_place_of_the_old_ones_which_are_freed(
     shutil.copytree(checkpoints(0), tmp_path / "wed/1")
     async with serving(tmp_path, load=load, redis_url="embedded") as service, uncollected():
         before, threads = await service.ask(), threading.active_count()
+        pooled = [await service.ask(sampling=None) for _ in range(2)]
         for number in (1, 2):
             save_checkpoint(load_checkpoint(checkpoints(number)), tmp_path / "wed/1")
             await service.loads("ok", 1 + number)
         after = await service.ask()
         assert before.model_version == after.model_version
         assert before.replies != after.replies
+        pooled.append(await service.ask(sampling=None))
+        assert [each.cache.status for each in pooled] == [MISS, HIT, MISS]  # another pool
         await until(lambda: models[0]() is models[1]() is None)
         assert models[2]() is not None
         await until(lambda: threading.active_count() <= threads)
@@ -449,31 +452,37 @@ async def test_under_load_every_call_is_answered_by_the_version_it_names(tmp_pat
 
 async def test_sighup_reloads_a_running_process_under_load(tmp_path, checkpoints):
     shutil.copytree(checkpoints(0), tmp_path / "wed/1")
-    flags = ("--models", str(tmp_path), "--models-poll-seconds", "0", "--redis-url", "off")
-    said: list[str] = []
-    async with served(*flags, "--log-format", "json") as (process, address):
-        async with AsyncDialogClient(address) as client:
+    flags = ("--models", str(tmp_path), "--models-poll-seconds", "0", "--log-level", "warning")
+    ends: list[str] = []
+    is_over = asyncio.Event()
+    async with (
+        served(*flags, "--log-format", "json") as (process, address),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        stub = dialog_pb2_grpc.DialogServiceStub(channel)
+        asked = pb.GenerateRepliesRequest(turns=[pb.Turn(text="the soup")])
 
-            async def answer() -> str:
-                return (await client.ask("the soup", reply_count=2)).model_version
+        async def call() -> None:  # without retries
+            while not is_over.is_set():
+                response = await stub.GenerateReplies(asked, timeout=60)
+                ends.append(response.model_version if response.replies else "EMPTY")
 
-            async def until_it_says(text: str) -> None:
-                while not said or text not in said[-1]:
-                    said.append((await process.stderr.readline()).decode())
+        async def until_it_is(version: str) -> None:
+            latest = len(ends) + len(callers)  # whose answer was begun before
+            await until(lambda: version in ends[latest:] or any(c.done() for c in callers))
 
-            assert await answer() == "models/wed/versions/1"
-            shutil.copytree(checkpoints(1), tmp_path / "wed/2")
-            process.send_signal(signal.SIGHUP)
-            async with asyncio.timeout(60):
-                while await answer() != "models/wed/versions/2":
-                    pass
-            cut(tmp_path / "wed/2/weights.safetensors")
-            process.send_signal(signal.SIGHUP)
-            async with asyncio.timeout(60):
-                await until_it_says("not loaded")
-            assert json.loads(said[-1])["level"] == "error"
-            assert str(tmp_path / "wed/2/weights.safetensors") in said[-1]
-            assert await answer() == "models/wed/versions/2"
-            with pytest.raises(CallFailed, match="wed/versions/2"):
-                await client.ask("the soup", model="models/wed/versions/3")
-        assert "Traceback" not in "".join(said)
+        callers = [asyncio.create_task(call()) for _ in range(4)]
+        await until_it_is("models/wed/versions/1")
+        shutil.copytree(checkpoints(1), tmp_path / "wed/2")
+        process.send_signal(signal.SIGHUP)
+        await until_it_is("models/wed/versions/2")
+        cut(tmp_path / "wed/2/weights.safetensors")
+        process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(60):
+            line = json.loads(await process.stderr.readline())
+        assert line["level"] == "error"
+        assert str(tmp_path / "wed/2/weights.safetensors") in line["message"]
+        await until_it_is("models/wed/versions/2")
+        is_over.set()
+        await asyncio.gather(*callers)
+    assert list(dict.fromkeys(ends)) == [f"models/wed/versions/{n}" for n in (1, 2)]

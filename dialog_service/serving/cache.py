@@ -264,22 +264,23 @@ class CandidatePools:
 
         Where Redis gives nothing, whether or not that opens the breaker, the draw is DEGRADED.
         """
-        args = (count, self._settings.retire_after, random.getrandbits(31))
+        rules = self._settings
+        seed = random.getrandbits(31)
+        args = (count, rules.retire_after, seed, rules.capacity, rules.share)
         answer = await line.send("draw", self._draw_script(key.both, args))
         if answer is None:
             return Draw(missing=count, status=CacheStatus.DEGRADED)
-        capacity = self._settings.capacity
         before, after, is_complete, *values = answer
         try:
             drawn = tuple(decode(value) for value in values)
         except UnreadableCandidate:
             self._observer.on_error("draw")
             await line.send("draw", line.client.delete(*key.both))
-            return NOTHING.answer(count, capacity=capacity)
+            return NOTHING.answer(count, capacity=rules.capacity)
         served = Served(
             candidates=drawn,
             size_before=before,
             size_after=after,
             is_complete=bool(is_complete),
         )
-        return served.answer(count, capacity=capacity)
+        return served.answer(count, capacity=rules.capacity)

@@ -30,12 +30,13 @@ class _Pool:
     candidates: dict[str, Candidate] = field(default_factory=dict)
     times_served: dict[str, int] = field(default_factory=dict)
 
-    def serve(self, count: int, retire_after: int) -> Served:
+    def serve(self, count: int, settings: PoolSettings) -> Served:
         """A random choice, less those candidates that left because it was their last time."""
         before = len(self.candidates)
-        texts = random.sample(list(self.candidates), min(count, before))
+        limit = settings.limit(before, is_complete=self.is_complete)
+        texts = random.sample(list(self.candidates), min(count, limit))
         return Served(
-            candidates=tuple(self._serve_one(text, retire_after) for text in texts),
+            candidates=tuple(self._serve_one(text, settings.retire_after) for text in texts),
             size_before=before,
             size_after=len(self.candidates),
             is_complete=self.is_complete,
@@ -73,7 +74,7 @@ class LocalPools:
     def draw(self, key: PoolKey, count: int) -> Draw:
         """``count`` different candidates, or fewer, drawn with fresh randomness."""
         pool = self._find(key)
-        served = pool.serve(count, self._settings.retire_after) if pool else NOTHING
+        served = pool.serve(count, self._settings) if pool else NOTHING
         draw = served.answer(count, capacity=self._settings.capacity)
         return replace(draw, status=CacheStatus.DEGRADED)
 

@@ -13,7 +13,7 @@ for _, key in ipairs(KEYS) do
 end
 """
 
-# ARGV: count, times served at which a candidate leaves, seed.
+# ARGV: count, times served at which a candidate leaves, seed, capacity, share.
 # Returns: candidates before, candidates after, is complete, then the candidates drawn.
 DRAW = (
     _DROP_FOREIGN_TYPES
@@ -22,8 +22,11 @@ local count, retire_after = tonumber(ARGV[1]), tonumber(ARGV[2])
 math.randomseed(tonumber(ARGV[3]))
 local ids = redis.call('HKEYS', candidates)
 local is_complete = redis.call('HEXISTS', served, '')
+local capacity, share = tonumber(ARGV[4]), tonumber(ARGV[5])
+local limit = #ids
+if is_complete == 0 and #ids < capacity then limit = math.floor(#ids / share) end
 local drawn = {}
-for i = 1, math.min(count, #ids) do
+for i = 1, math.min(count, limit) do
   local j = math.random(i, #ids)
   ids[i], ids[j] = ids[j], ids[i]
   drawn[i] = redis.call('HGET', candidates, ids[i])

@@ -22,6 +22,7 @@ from dialog_service.serving.pools import Draw, Origin, PoolKey
 from dialog_service.serving.single_flight import SingleFlight
 
 _MAX_JOINS = 3  # times a request waits for others to generate before it does so itself
+_AHEAD = 2  # requests to come that are generated for where there has been one before
 _MAX_GROWING = 32  # pools that grow at a time; the next request for one that may not asks again
 _log = logging.getLogger(__name__)
 
@@ -97,12 +98,16 @@ class PooledAnswers:
         )
 
     async def _generated(self, ask: Ask, draw: Draw, seed: int) -> Generated:
-        """What a draw lacks: for everyone who asks now, unless somebody else sees to that."""
+        """What a draw lacks: for everyone who asks now, unless somebody else sees to that.
+
+        From the second request on also for some to come: where there is no idle time for the pool
+        to grow in, it would else never hold more than one request may draw.
+        """
         key = ask.pool_key
         if self._fills.is_running(key):
             return await self._fill(ask, draw, seed)
-        others = self._asking[key] - 1
-        wanted = min(draw.missing + others * ask.query.candidate_count, self._capacity)
+        for_others = self._asking[key] - 1 + (_AHEAD if draw.pool_size else 0)
+        wanted = min(draw.missing + for_others * ask.query.candidate_count, self._capacity)
         return await self._fills.run(key, partial(self._fill, ask, draw, seed, wanted))
 
     async def _draw(self, ask: Ask, key: PoolKey) -> Draw:

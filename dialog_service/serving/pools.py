@@ -40,6 +40,13 @@ class PoolSettings:
     ttl_seconds: float = 3600.0  # life of a pool from its first candidate, give or take a tenth
     retire_after: int = 3  # times a candidate is served before it leaves
     timeout_seconds: float = 0.02  # longest wait for Redis
+    # While a pool grows one request gets no more than 1/share of it, and the rest generated: from
+    # one that holds just what was asked for, every request would get the same.
+    share: int = 3
+
+    def limit(self, size: int, *, is_complete: bool) -> int:
+        """How many candidates one request may draw from a pool of so many."""
+        return size if is_complete or size >= self.capacity else size // self.share
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,7 @@ async def test_a_draining_server_refuses_the_call():
 
 async def test_items_use_the_cache_as_single_requests_do(redis_server: RedisProcess):
     async with running(redis_url=redis_server.url, cache_timeout_seconds=10.0) as service:
-        await service.ask("known")
+        await service.ask("known", reply_count=15)
         seeded = request("known", sampling=pb.Sampling(seed=1))
         fresh = [request("new"), request("new")]
         known, alone, *twins = await batch(service, [request("known"), seeded, *fresh])

@@ -12,7 +12,8 @@ from dialog_service.serving.cache import CandidatePools, connect
 from dialog_service.serving.pools import CacheStatus, Draw, Origin, PoolKey, PoolSettings
 
 KEY = PoolKey.of("v1", ("How are you?",), SamplingParameters())
-PATIENT = PoolSettings(timeout_seconds=1.0)  # for tests that are not about time
+# For tests that are neither about time nor about how much of a pool one request gets.
+PATIENT = PoolSettings(timeout_seconds=1.0, share=1)
 Candidates = Callable[..., list[Candidate]]
 
 
@@ -123,6 +124,25 @@ async def test_a_pool_of_just_the_replies_asked_for_gives_them_in_another_order(
     assert len(orders) > 10
 
 
+@pytest.mark.parametrize("url", ["redis", None])
+async def test_a_request_gets_a_part_of_a_pool_that_still_grows(
+    url: str | None, redis_server, candidates: Candidates, observer: Observer
+) -> None:
+    rules = PoolSettings(capacity=12, timeout_seconds=1.0, share=3)
+    async with opened(url and redis_server.url, observer, rules) as pools:
+        sizes = []
+        for count in (2, 5, 8, 11):
+            await pools.add(KEY, candidates(count), Origin.GROWTH)
+            draw = await pools.draw(KEY, 5)
+            assert len(texts(draw)) + draw.missing == 5
+            sizes.append(len(texts(draw)))
+        assert sizes == [0, 1, 2, 3]
+        await pools.add(KEY, candidates(12), Origin.GROWTH)
+        assert len(texts(await pools.draw(KEY, 12))) == 12  # it is full
+        await pools.add(KEY, candidates(2), Origin.REFRESH, is_complete=True)
+        assert len(texts(await pools.draw(KEY, 5))) == 2  # there is no more
+
+
 async def test_a_candidate_retires_after_three_servings(
     pools: CandidatePools, candidates: Candidates
 ) -> None:
@@ -214,7 +234,7 @@ async def test_many_draws_at_once_count_every_serving(
 async def test_both_keys_live_for_the_ttl_with_jitter(
     redis_server, candidates: Candidates, observer: Observer
 ) -> None:
-    settings = PoolSettings(ttl_seconds=1000, timeout_seconds=1.0)
+    settings = PoolSettings(ttl_seconds=1000, timeout_seconds=1.0, share=1)
     lives = []
     async with opened(redis_server.url, observer, settings) as pools:
         with redis_server.client as client:
@@ -314,7 +334,9 @@ async def test_a_draw_that_is_cancelled_half_way_leaves_no_answer_for_the_next(
 async def test_a_redis_that_hangs_is_left_alone_until_it_goes_on(
     redis_server, observer: Observer
 ) -> None:
-    async with opened(redis_server.url, observer, PoolSettings(timeout_seconds=0.02)) as pools:
+    async with opened(
+        redis_server.url, observer, PoolSettings(timeout_seconds=0.02, share=1)
+    ) as pools:
         redis_server.pause()
         await until(lambda: has_given_up(pools), 1.0)
         assert observer.redis_up == [True, False]
@@ -329,7 +351,9 @@ async def test_a_redis_that_hangs_is_left_alone_until_it_goes_on(
 async def test_a_slow_answer_is_waited_for_no_longer_than_the_time_out(
     redis_server, observer: Observer
 ) -> None:
-    async with opened(redis_server.url, observer, PoolSettings(timeout_seconds=0.02)) as pools:
+    async with opened(
+        redis_server.url, observer, PoolSettings(timeout_seconds=0.02, share=1)
+    ) as pools:
         redis_server.pause()
         started = time.monotonic()
         assert await is_degraded(pools)
@@ -345,7 +369,9 @@ async def test_a_busy_event_loop_is_no_failure_of_redis(
             time.sleep(0.015)
             await asyncio.sleep(0)
 
-    async with opened(redis_server.url, observer, PoolSettings(timeout_seconds=0.02)) as pools:
+    async with opened(
+        redis_server.url, observer, PoolSettings(timeout_seconds=0.02, share=1)
+    ) as pools:
         await pools.add(KEY, candidates(5), Origin.GROWTH)
         hogging = asyncio.create_task(hog())
         assert (await pools.draw(KEY, 5)).status == CacheStatus.HIT
@@ -356,7 +382,9 @@ async def test_a_busy_event_loop_is_no_failure_of_redis(
 async def test_redis_killed_and_back(
     redis_server, candidates: Candidates, observer: Observer
 ) -> None:
-    async with opened(redis_server.url, observer, PoolSettings(timeout_seconds=0.5)) as pools:
+    async with opened(
+        redis_server.url, observer, PoolSettings(timeout_seconds=0.5, share=1)
+    ) as pools:
         await pools.add(KEY, candidates(5), Origin.GROWTH)
         redis_server.kill()
 

@@ -87,7 +87,7 @@ async def test_the_seed_of_a_miss_gives_the_same_choice_again(redis_server: Redi
 
 async def test_selection_draws_from_the_same_pool_and_is_no_constant(redis_server: RedisProcess):
     selection = pb.Selection(strategy=MMR, candidate_count=16)
-    async with running(redis_url=redis_server.url, **PATIENT, cache_pool_size=64) as service:
+    async with running(redis_url=redis_server.url, **PATIENT, cache_pool_size=32) as service:
         await service.ask(reply_count=32)
         first = await service.ask(selection=selection)
         second = await service.ask(selection=selection)

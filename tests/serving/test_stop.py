@@ -24,7 +24,8 @@ async def served(checkpoint: Path, redis_url: str) -> AsyncIterator[Callable]:
     """``await ask(...)`` of a server of this checkpoint."""
     addresses = {"grpc_address": "127.0.0.1:0", "metrics_address": "off", "redis_url": redis_url}
     # A busy machine's Redis is waited for: these tests are about what is in a pool.
-    server = Server(Settings(model=checkpoint, cache_timeout_seconds=10.0, **addresses))
+    cache = {"cache_timeout_seconds": 10.0, "cache_pool_size": 8}
+    server = Server(Settings(model=checkpoint, **cache, **addresses))
     address = (await server.start()).grpc
     try:
         async with AsyncDialogClient(address) as client:

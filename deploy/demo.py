@@ -54,10 +54,11 @@ def show_live(windows: Iterable[pb.DiversityWindow]) -> None:
 
 
 def converse(client: DialogClient) -> None:
-    """Ask everything, the first question twice."""
+    """Ask everything, the first question until its replies come from its pool."""
     for question in QUESTIONS:
         show(question, client.ask(question, reply_count=REPLIES))
-    show(f"{QUESTIONS[0]} (again)", client.ask(QUESTIONS[0], reply_count=REPLIES))
+    for _ in range(2):
+        show(f"{QUESTIONS[0]} (again)", client.ask(QUESTIONS[0], reply_count=REPLIES))
     show_live(client.get_diversity().windows)
 
 

@@ -14,7 +14,7 @@ import prometheus_client
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from dialog_service.errors import ConfigError
-from dialog_service.serving.admission import Admission
+from dialog_service.serving.admission import Admission, Phase
 from dialog_service.serving.blocked_phrases import Blocklist
 from dialog_service.serving.cache import CandidatePools
 from dialog_service.serving.checkpoint_places import load_model
@@ -98,11 +98,6 @@ class Server:
         self._admission.close()
         if not await self._admission.wait_until_idle(self._settings.drain_grace_seconds):
             _log.warning("requests were cut off: drain_grace_seconds have passed")
-        # A call that arrives while gRPC itself shuts down ends with CANCELLED, which says nothing
-        # of trying elsewhere. Whoever calls again at once would do so, over a connection that does
-        # not know yet; so its refusal waits until it does.
-        self._admission.hold()
-        await asyncio.sleep(_GATHER_SECONDS)
 
     async def close(self) -> None:
         """Stop everything, what is under way too; may be called twice."""
@@ -194,7 +189,15 @@ class Server:
         return f"{settings.grpc_address.rpartition(':')[0]}:{port}"
 
     async def _stop(self, server: grpc.aio.Server) -> None:
-        """End every connection, and then the refusals that waited for that."""
+        """End every connection.
+
+        A call that arrives while gRPC itself shuts down ends with CANCELLED, which says nothing of
+        trying elsewhere. Whoever calls again at once would do so, over a connection that does not
+        know yet; so after a drain its refusal waits until it does.
+        """
+        if self._admission.phase is Phase.DRAINING:
+            self._admission.hold()
+            await asyncio.sleep(_GATHER_SECONDS)
         stopping = asyncio.create_task(server.stop(_FLUSH_SECONDS))
         if self._admission.held:
             await asyncio.sleep(_GOODBYE_SECONDS)

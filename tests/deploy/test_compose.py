@@ -72,7 +72,7 @@ def test_the_service_is_given_settings_it_takes(files, monkeypatch: pytest.Monke
 def test_the_service_has_time_to_drain_before_it_is_killed():
     settings = Settings()
     needed = settings.drain_delay_seconds + settings.drain_grace_seconds
-    needed += app._LINGER_SECONDS + app._FLUSH_SECONDS
+    needed += app._GATHER_SECONDS + app._FLUSH_SECONDS
     grace = SERVICES["dialog"]["stop_grace_period"]
     assert float(grace.removesuffix("s")) >= needed + 10
 

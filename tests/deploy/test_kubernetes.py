@@ -178,7 +178,7 @@ def test_a_pod_is_given_the_time_that_draining_takes():
     spec, settings = pod(manifest("Deployment")), deployed()
     (_, hook) = container(manifest("Deployment"))["lifecycle"]["preStop"]["exec"]["command"]
     drain = [float(settings[f"DIALOG_DRAIN_{each}_SECONDS"]) for each in ("DELAY", "GRACE")]
-    needed = int(hook) + sum(drain) + app._FLUSH_SECONDS
+    needed = int(hook) + sum(drain) + app._GATHER_SECONDS + app._FLUSH_SECONDS
     assert spec["terminationGracePeriodSeconds"] >= needed + 10
 
 

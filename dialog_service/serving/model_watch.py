@@ -82,12 +82,18 @@ class ModelWatch:
         while True:
             is_asked = await self._wait()
             try:
-                found = await self._find()
-            except (UserError, OSError) as error:
-                self._complain(str(error), is_asked=is_asked)
-                continue
-            self._trouble = ""
-            await self._follow(found, is_asked=is_asked)
+                await self._look(is_asked=is_asked)
+            except Exception:  # or nothing would be looked at any more
+                _log.exception("the checkpoints cannot be looked at")
+
+    async def _look(self, *, is_asked: bool) -> None:
+        try:
+            found = await self._find()
+        except UserError as error:
+            self._complain(str(error), is_asked=is_asked)
+            return
+        self._trouble = ""
+        await self._follow(found, is_asked=is_asked)
 
     async def _wait(self) -> bool:
         """Until it is time to look; whether somebody asks for it."""

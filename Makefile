@@ -32,8 +32,9 @@ test: lint types redis $(WHEEL_VENV)/.installed  ## install, then lint, types, a
 serve: $(VENV)/.serving  ## run the service until Ctrl-C (settings: DIALOG_*)
 	@exec $(BIN)/dialog-service serve
 
-bench: $(VENV)/.serving  ## measure requests per second and latency of the service
-	@$(BIN)/python tests/bench/service_throughput.py
+bench: $(VENV)/.bench  ## all figures of speed: engine, plain loop, service, LitServe, a training step
+	$(BIN)/python tests/bench/compare.py --output build/bench
+	$(BIN)/python -m train.benchmark --quick --output build/bench/train
 
 soak: $(VENV)/.development redis  ## two replicas under load, a fault every 20 seconds (DURATION=600, CLIENTS=200)
 	$(BIN)/python tests/faults/soak.py --duration $(DURATION) --clients $(CLIENTS) --json soak.json
@@ -65,6 +66,10 @@ $(VENV)/.serving: $(SET_UP)
 
 $(VENV)/.development: $(VENV)/.serving
 	@$(BIN)/python $(INSTALL) --no-build-isolation --editable '.[train,embedded,otel,dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.development
+	@$(BIN)/python $(INSTALL) --no-build-isolation --editable '.[train,embedded,dev,bench]'
 	@touch $@
 
 $(WHEEL_VENV)/.installed: $(VENV)/.development $(SOURCES)

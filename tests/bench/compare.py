@@ -1,0 +1,150 @@
+"""Everything that is said of speed, side by side in one run: ``make bench``.
+
+Servers and clients share this machine, so rates over the wire are a floor; what counts is ratios.
+The forced rows have the paper's sizes, random weights, 10 replies of 20 tokens, no end; the real
+ones the packaged model, its own sampling, 10 replies.
+"""
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import in_process
+import matplotlib.pyplot as plt
+import over_the_wire
+import typer
+from forced_checkpoint import save_forced
+from in_process import REPLIES, Rate
+from over_the_wire import Latencies
+from rich.console import Console
+from rich.table import Table
+
+import dialog_service
+from dialog_service.engine.precision import multiplies_bf16
+
+PACKAGED = Path(dialog_service.__file__).parent / "checkpoints" / "default"
+CLIENTS = (1, 4, 16, 32, 64, 128)
+FEW = (1, 32)
+_console = Console()
+
+
+class Wanted(NamedTuple):
+    """What of it to measure, and for how long each."""
+
+    seconds: float
+    clients: tuple[int, ...]
+    has_peer: bool
+
+
+def rates(forced: Path, budget: float) -> Iterator[Rate]:
+    """All that needs no network."""
+    for rows in (REPLIES, 32 * REPLIES):
+        yield from in_process.products(rows, budget)
+    for batch in (1, 32):
+        yield from in_process.plain(batch, budget)
+        yield from in_process.engine(forced, batch, budget, label="engine")
+        yield from in_process.plain_trained(PACKAGED, batch, budget)
+        yield from in_process.engine(PACKAGED, batch, budget, label="engine, trained")
+
+
+def latencies(forced: Path, wanted: Wanted) -> Iterator[Latencies]:
+    """All that goes over the wire."""
+    seconds = wanted.seconds
+    with over_the_wire.our_service(
+        "--model", str(forced), "--redis-url", "off", "--max-batch-sequences", "640"
+    ) as address:
+        yield from over_the_wire.service(
+            address,
+            wanted.clients,
+            seconds,
+            label="service",
+            workload=over_the_wire.generated(REPLIES),
+        )
+    if wanted.has_peer:
+        yield from over_the_wire.litserve(wanted.clients, seconds, is_autocast=False)
+        is_native = multiplies_bf16(in_process.torch.device("cpu"))
+        yield from over_the_wire.litserve(
+            wanted.clients if is_native else FEW, seconds, is_autocast=True
+        )
+    with over_the_wire.our_service("--redis-url", "embedded") as address:
+        for label, workload in (
+            ("service, packaged model", over_the_wire.generated(5)),
+            ("service, from the pools", over_the_wire.pooled(5)),
+        ):
+            yield from over_the_wire.service(address, FEW, seconds, label=label, workload=workload)
+    yield from over_the_wire.echo(FEW, seconds)
+
+
+def rate_table(found: list[Rate]) -> Table:
+    """In-process rates: products in GFLOP/s, all else in requests/s."""
+    table = Table("in this process", "batch", "a second", box=None)
+    for row in found:
+        is_product = row.per_second > 1e6
+        shown = f"{row.per_second / 1e9:.0f} GFLOP" if is_product else f"{row.per_second:.1f}"
+        table.add_row(row.what, str(row.batch), shown)
+    return table
+
+
+def latency_table(found: list[Latencies]) -> Table:
+    """Rates and latencies over the wire."""
+    table = Table("over the wire", "clients", "requests/s", "p50 ms", "p99 ms", box=None)
+    for row in found:
+        milliseconds = (f"{1000 * each:.0f}" for each in (row.p50_seconds, row.p99_seconds))
+        table.add_row(row.server, str(row.clients), f"{row.requests_per_second:.1f}", *milliseconds)
+    return table
+
+
+def plot(found: list[Latencies], path: Path) -> None:
+    """Throughput against latency, one line a server."""
+    figure, axes = plt.subplots(figsize=(7, 5))
+    for server in dict.fromkeys(row.server for row in found):
+        rows = [row for row in found if row.server == server]
+        places = [row.requests_per_second for row in rows], [1000 * r.p50_seconds for r in rows]
+        axes.plot(*places, marker="o", label=server)
+        for row, *place in zip(rows, *places, strict=True):
+            axes.annotate(str(row.clients), place, fontsize=7)
+    axes.set(
+        xscale="log", yscale="log", xlabel="requests/s", ylabel="p50, ms", title="clients at points"
+    )
+    axes.legend()
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def main(
+    seconds: Annotated[float, typer.Option(min=0.2, help="For each row.")] = 8.0,
+    output: Annotated[Path, typer.Option(help="A folder.")] = Path("build/bench"),
+    is_quick: Annotated[bool, typer.Option("--quick", help="1 and 32 clients.")] = False,
+    has_peer: Annotated[bool, typer.Option("--peer/--no-peer", help="LitServe too.")] = True,
+) -> None:
+    """Measure it all; bench.json, bench.png and the tables go to the folder."""
+    wanted = Wanted(seconds, FEW if is_quick else CLIENTS, has_peer)
+    output.mkdir(parents=True, exist_ok=True)
+    rate_rows: list[Rate] = []
+    latency_rows: list[Latencies] = []
+    with tempfile.TemporaryDirectory() as folder, _console.status("") as status:
+        forced = Path(folder) / "forced"
+        save_forced(forced)
+        for rate in rates(forced, min(seconds, 3.0)):
+            rate_rows.append(rate)
+            status.update(f"measured: {rate.what}, {rate.batch} at a time")
+        for latency in latencies(forced, wanted):
+            latency_rows.append(latency)
+            status.update(f"measured: {latency.server}, {latency.clients} clients")
+    plot(latency_rows, output / "bench.png")
+    document = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "rates": [row._asdict() for row in rate_rows],
+        "latencies": [row._asdict() for row in latency_rows],
+    }
+    (output / "bench.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for table in (rate_table(rate_rows), latency_table(latency_rows)):
+        _console.print(table)
+    _console.print(f"also in {output}: bench.json, bench.png")
+
+
+if __name__ == "__main__":
+    typer.run(main)

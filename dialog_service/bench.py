@@ -34,7 +34,8 @@ class LoadFlags:
     """What load, and what of it is a failure."""
 
     clients: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Clients, each with its own connection.")
+        int,
+        typer.Option(min=1, max=10_000, metavar="N", help="Clients, each with its own connection."),
     ] = 8
     duration: Annotated[
         float, typer.Option(min=0.1, max=86_400, metavar="SECONDS", help="How long calls are made.")
@@ -43,6 +44,7 @@ class LoadFlags:
         float | None,
         typer.Option(
             min=0.001,
+            metavar="NUMBER",
             help="Calls a second, at random times, answered or not; latency counts from when a "
             "call was due. Without it each client calls again when it has been answered.",
         ),
@@ -56,28 +58,39 @@ class LoadFlags:
     repeated: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Share of utterances that come again and again; others are new."
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="Share of utterances that come again and again; others are new.",
         ),
     ] = 0.5
     utterances: Annotated[
-        Path | None, typer.Option(help="Say the lines of this file instead of 64 of our own.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Say the lines of this file instead of 64 of our own."),
     ] = None
-    replies: Annotated[int, typer.Option(min=1, max=32, help="Per request.")] = 5
-    cache_mode: Annotated[str, typer.Option(metavar="|".join(_CACHE_MODES))] = "default"
-    model: Annotated[str, typer.Option(help="models/NAME or models/NAME/versions/VERSION.")] = ""
+    replies: Annotated[int, typer.Option(min=1, max=32, metavar="N", help="Per request.")] = 5
+    cache_mode: Annotated[
+        str, typer.Option(metavar="|".join(_CACHE_MODES), help="Of each request.")
+    ] = "default"
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="models/NAME or models/NAME/versions/VERSION.")
+    ] = ""
     timeout: Annotated[
         float, typer.Option(min=0.01, max=3600, metavar="SECONDS", help="Deadline of each call.")
     ] = 30.0
-    seed: Annotated[int, typer.Option(help="Of what is sent, and when.")] = 0
+    seed: Annotated[int, typer.Option(metavar="N", help="Of what is sent, and when.")] = 0
     max_error_share: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Fail where more requests than this end without OK."),
+        typer.Option(
+            min=0, max=1, metavar="SHARE", help="Fail where more requests than this end without OK."
+        ),
     ] = None
     max_p99_ms: Annotated[
-        float | None, typer.Option(min=0, help="Fail where the p99 latency is above this.")
+        float | None,
+        typer.Option(min=0, metavar="NUMBER", help="Fail where the p99 latency is above this."),
     ] = None
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write everything to this file.")
+        Path | None, typer.Option("--json", metavar="PATH", help="Write everything to this file.")
     ] = None
 
     def load(self) -> Load:

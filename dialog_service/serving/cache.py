@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from dialog_service.errors import ConfigError
 from dialog_service.generation import Candidate
@@ -135,8 +135,6 @@ class RedisLine:
         if error is None:
             self._breaker.succeed()
             return task.result()
-        if not isinstance(error, RedisError | OSError):
-            raise error
         self._observer.on_error(op)
         _LOG.debug("redis %s: %r", op, error)
         if not isinstance(error, ResponseError):  # which is an answer, if not a welcome one
@@ -249,7 +247,7 @@ class CandidatePools:
         values: Sequence[Any] | None = await line.send("texts", line.client.hvals(key.candidates))
         try:
             return frozenset(decode(value).text for value in values or ())
-        except UnreadableCandidate:
+        except (UnreadableCandidate, TypeError):
             return frozenset()  # the next draw does something about it
 
     def _usable_line(self) -> RedisLine | None:
@@ -270,17 +268,31 @@ class CandidatePools:
         answer = await line.send("draw", self._draw_script(key.both, args))
         if answer is None:
             return Draw(missing=count, status=CacheStatus.DEGRADED)
-        before, after, is_complete, *values = answer
         try:
-            drawn = tuple(decode(value) for value in values)
+            served = _served(key, answer)
         except UnreadableCandidate:
             self._observer.on_error("draw")
             await line.send("draw", line.client.delete(*key.both))
-            return NOTHING.answer(count, capacity=rules.capacity)
-        served = Served(
-            candidates=drawn,
-            size_before=before,
-            size_after=after,
-            is_complete=bool(is_complete),
-        )
+            served = NOTHING
+        except (TypeError, ValueError):  # whatever answers there is no Redis
+            self._observer.on_error("draw")
+            return Draw(missing=count, status=CacheStatus.DEGRADED)
         return served.answer(count, capacity=rules.capacity)
+
+
+def _served(key: PoolKey, answer: Any) -> Served:
+    """What the answer of ``DRAW`` says.
+
+    Raises:
+        UnreadableCandidate: there is one in it.
+        TypeError, ValueError: it is no answer to a draw from this pool.
+    """
+    name, before, after, is_complete, *values = answer
+    if name != key.candidates.encode():
+        raise ValueError("an answer to something else")
+    return Served(
+        candidates=tuple(decode(value) for value in values),
+        size_before=int(before),
+        size_after=int(after),
+        is_complete=bool(is_complete),
+    )

@@ -74,8 +74,8 @@ class FleetCounts:
 
     @classmethod
     def of(cls, answer: Sequence[int]) -> "FleetCounts":
-        """From what ``READ`` returns."""
-        unigrams, distinct_unigrams, bigrams, distinct_bigrams = answer
+        """From what ``READ`` returns; raises TypeError or ValueError where it is something else."""
+        unigrams, distinct_unigrams, bigrams, distinct_bigrams = map(int, answer)
         return cls({1: unigrams, 2: bigrams}, {1: distinct_unigrams, 2: distinct_bigrams})
 
     def distinct_ratio(self, n: int) -> float:

@@ -23,6 +23,7 @@ from dialog_service.serving.token_window import TokenWindow
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 1.0  # nobody waits
+_FAILURES = (RedisError, OSError, TypeError, ValueError)  # the last two: its answer is none
 
 
 class Source(enum.StrEnum):
@@ -125,7 +126,7 @@ class LiveDiversity:
         try:
             read = {stream: await self._read(stream) for stream in list(self._own)}
             self._fleet = {stream: read[stream] for stream in self._own if stream in read}
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             self._fleet = {}  # what they were is not what they are
             self._fail("diversity_read", error)
 
@@ -187,7 +188,7 @@ class LiveDiversity:
                 window, batch = batches[0]
                 await self._publish_script([window.counter], window.publish_arguments(batch))
                 del batches[0]
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             self.lost_tokens += sum(len(tokens) for _, batch in batches for tokens in batch)
             self._fail("diversity_publish", error)
 

@@ -14,7 +14,7 @@ end
 """
 
 # ARGV: count, times served at which a candidate leaves, seed, capacity, share.
-# Returns: candidates before, candidates after, is complete, then the candidates drawn.
+# Returns: KEYS[1], candidates before, candidates after, is complete, then the candidates drawn.
 DRAW = (
     _DROP_FOREIGN_TYPES
     + """
@@ -37,7 +37,7 @@ for i = 1, math.min(count, limit) do
 end
 local ttl = redis.call('PTTL', candidates)
 if ttl > 0 then redis.call('PEXPIRE', served, ttl) else redis.call('DEL', served) end
-return {#ids, redis.call('HLEN', candidates), is_complete, unpack(drawn)}
+return {candidates, #ids, redis.call('HLEN', candidates), is_complete, unpack(drawn)}
 """
 )
 

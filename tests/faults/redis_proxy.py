@@ -1,8 +1,8 @@
 """A way to Redis that can go wrong: ``python redis_proxy.py SOCKET``, told on stdin what to do.
 
 Lines: ``pass``, ``slow SECONDS`` (every answer comes so much later), ``garbage`` (answers are none
-that Redis would give). Says on stdout which port it listens on. A process of its own, so that it
-is as fast as it claims to be.
+that Redis would give, or none to what was asked). Says on stdout which port it listens on. A
+process of its own, so that it is as fast as it claims to be.
 """
 
 import asyncio
@@ -36,6 +36,19 @@ class RedisProxy:
         self._process.communicate()
 
 
+GARBAGE = (
+    b"+PONG\r\n",
+    b":1\r\n",
+    b":one\r\n",
+    b"$-1\r\n",
+    b"$3\r\nabc\r\n",
+    b"$abc\r\n",
+    b"*0\r\n",
+    b"*4\r\n:5\r\n:5\r\n:1\r\n$3\r\nabc\r\n",
+    b"HTTP/1.1 400 Bad Request\r\n\r\n",
+)
+
+
 class _Proxy:
     def __init__(self, socket: str) -> None:
         self._socket = socket
@@ -66,7 +79,8 @@ class _Proxy:
     async def _answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):
             await asyncio.sleep(self._delay)
-            sink.write(self._chance.randbytes(len(data)) if self._is_garbage else data)
+            garbage = self._chance.choice((*GARBAGE, self._chance.randbytes(len(data))))
+            sink.write(garbage if self._is_garbage else data)
             await sink.drain()
         sink.close()
 

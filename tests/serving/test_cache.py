@@ -292,6 +292,19 @@ async def test_an_unreadable_candidate_is_a_miss_and_its_pool_is_made_anew(
             assert client.keys("*") == []
 
 
+@pytest.mark.parametrize("answer", [1, b"abc", [], [1, 2, 1], [b"another", 2, 2, 0, b"x"], "mine"])
+async def test_an_answer_to_something_else_is_nobodys(
+    redis_server, candidates: Candidates, observer: Observer, answer: object
+) -> None:
+    async def send(*_: object) -> object:
+        return [KEY.candidates.encode(), 2, 2, 0, 7] if answer == "mine" else answer
+
+    async with opened(redis_server.url, observer) as pools:
+        pools._draw_script = send
+        assert await pools.draw(KEY, 2) == Draw(missing=2, status=CacheStatus.DEGRADED)
+    assert observer.errors == ["draw"]
+
+
 async def test_a_redis_that_refuses_to_write_degrades_but_is_not_away(
     redis_server, candidates: Candidates, observer: Observer
 ) -> None:

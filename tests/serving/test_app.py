@@ -27,6 +27,8 @@ from dialog_service.v1 import dialog_pb2 as pb
 from dialog_service.v1 import dialog_pb2_grpc
 
 SERVICE = "dialog_service.v1.DialogService"
+# A busy machine's Redis is waited for, and a pool is full with the first answer.
+PATIENT = {"cache_timeout_seconds": 10.0, "cache_pool_size": 5}
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -157,7 +159,7 @@ async def test_a_checkpoint_that_cannot_be_loaded_stops_the_start_and_leaves_not
 
 
 async def test_the_embedded_redis_is_the_default_and_goes_with_the_server():
-    async with running(redis_url="embedded", cache_pool_size=5) as service:
+    async with running(redis_url="embedded", **PATIENT) as service:
         statuses = [(await service.ask()).cache.status for _ in range(2)]
         assert service.metric("dialog_redis_up") == 1
     assert statuses == [pb.CACHE_STATUS_MISS, pb.CACHE_STATUS_HIT]
@@ -169,7 +171,7 @@ async def test_where_no_redis_can_run_the_cache_is_in_the_process_and_says_so(
     monkeypatch.setattr(
         "dialog_service.serving.embedded_redis.server_executables", lambda: iter(())
     )
-    async with running(redis_url="embedded", cache_pool_size=5) as service:
+    async with running(redis_url="embedded", **PATIENT) as service:
         answers = [await service.ask() for _ in range(2)]
     assert [answer.cache.status for answer in answers] == [pb.CACHE_STATUS_DEGRADED] * 2
     assert {r.text for r in answers[0].replies} == {r.text for r in answers[1].replies}

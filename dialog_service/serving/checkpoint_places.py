@@ -1,6 +1,7 @@
 """Where the checkpoints to serve lie, whether one has changed, and how it becomes a model."""
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from dialog_service.serving.registry import LoadedModel
 from dialog_service.serving.settings import Settings
 from dialog_service.serving.watched_file import file_stamp
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _OF_THE_FILE_SYSTEM = "lost+found"  # stands in the root of a volume
 
@@ -85,6 +87,7 @@ def load_model(location: Location, settings: Settings) -> LoadedModel:
         precision=settings.precision,
         max_context_tokens=settings.max_input_tokens,
     )
+    _log.info("%s/%s: %s products on %s", name, version, generator.precision, generator.device)
     for reply_count in (1, settings.max_batch_sequences):
         generator.generate([_warm_up(reply_count, generator.defaults)])
     return LoadedModel(

@@ -15,6 +15,7 @@ CODE_POSITION = -1
 # How many of the best words are looked at first; sorting all V is the dear part of a step, and
 # what top_k and top_p leave is nearly always among few.
 _LOOKS = (64, 512)
+_PARTS = (20, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2)  # into which a row of scores may be cut
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
@@ -118,8 +119,15 @@ def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
-    """The word of the highest score; of several, the first."""
-    return scores.argmax(dim=1)
+    """The word of the highest score; of several, the first.
+
+    Torch finds a maximum ten times faster than its place: so first the best of a few blocks.
+    """
+    parts = next((parts for parts in _PARTS if scores.shape[1] % parts == 0), 1)
+    blocks = scores.unflatten(1, (parts, -1))  # (B, parts, V / parts)
+    block = blocks.amax(dim=2).argmax(dim=1)  # (B,)
+    inside = blocks[torch.arange(len(scores), device=scores.device), block].argmax(dim=1)
+    return block * blocks.shape[2] + inside
 
 
 def _from_all(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:

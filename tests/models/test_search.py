@@ -226,3 +226,11 @@ def test_a_row_s_word_is_its_own_in_any_company() -> None:
     assert torch.equal(together, torch.cat(alone))
     back = torch.arange(rows).flip(0)
     assert torch.equal(together[back], pick(scores[back], mixed.rows(back), u[back]))
+
+
+@pytest.mark.parametrize("words", [6000, 4001, 49, 50, 7])
+def test_the_best_word_is_the_first_of_the_best(words: int) -> None:
+    scores = torch.randint(0, 5, (64, words), generator=torch.Generator().manual_seed(3)).float()
+    scores[:, :3] = -torch.inf
+    u = torch.full((64,), 0.5, dtype=torch.float64)
+    assert torch.equal(pick(scores, rule(64, temperature=0.0), u), scores.argmax(1))

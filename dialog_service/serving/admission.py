@@ -64,9 +64,15 @@ class Admission:
             return False
         return True
 
-    def hold(self) -> None:
-        """Let refusals wait until ``release``."""
+    async def gather(self, quiet_seconds: float, *, timeout_seconds: float) -> None:
+        """Hold refusals until ``release``; returns when no more have come for a while."""
         self._may_refuse.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                seen = -1
+                while seen != self.held:
+                    seen = self.held
+                    await asyncio.sleep(quiet_seconds)
 
     def release(self) -> None:
         """Let refusals go out."""

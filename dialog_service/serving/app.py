@@ -38,7 +38,8 @@ from dialog_service.serving.validation import ServerLimits
 from dialog_service.v1 import dialog_pb2_grpc
 
 _FIGURES_SECONDS = 1.0  # between two updates of the diversity gauges
-_GATHER_SECONDS = 0.25  # for those who still call to come before the server stops
+_QUIET_SECONDS = 0.25  # without a call before the server stops,
+_GATHER_SECONDS = 3.0  # unless they do not cease for so long
 _GOODBYE_SECONDS = 0.2  # for clients to hear that their connection ends
 _FLUSH_SECONDS = 0.7  # for that, and for the last bytes of answers when the server stops
 _log = logging.getLogger(__name__)
@@ -196,8 +197,7 @@ class Server:
         know yet; so after a drain its refusal waits until it does.
         """
         if self._admission.phase is Phase.DRAINING:
-            self._admission.hold()
-            await asyncio.sleep(_GATHER_SECONDS)
+            await self._admission.gather(_QUIET_SECONDS, timeout_seconds=_GATHER_SECONDS)
         stopping = asyncio.create_task(server.stop(_FLUSH_SECONDS))
         if self._admission.held:
             await asyncio.sleep(_GOODBYE_SECONDS)

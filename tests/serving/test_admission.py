@@ -42,12 +42,17 @@ async def test_a_request_that_failed_has_ended():
     assert await admission.wait_until_idle(0.01)
 
 
-async def test_refusals_go_out_at_once_unless_they_are_held():
+async def test_refusals_go_out_at_once_unless_they_are_gathered():
     admission = Admission()
     await admission.wait_to_refuse()
-    admission.hold()
-    refusals = [asyncio.create_task(admission.wait_to_refuse()) for _ in range(2)]
-    await asyncio.sleep(0.01)
+    gathering = asyncio.create_task(admission.gather(0.5, timeout_seconds=30))
+    refusals = []
+    for _ in range(2):
+        await asyncio.sleep(0.3)
+        refusals.append(asyncio.create_task(admission.wait_to_refuse()))
+    await asyncio.sleep(0)
+    assert not gathering.done()
+    await gathering
     assert admission.held == 2
     refusals.pop().cancel()
     await asyncio.sleep(0)
@@ -55,3 +60,14 @@ async def test_refusals_go_out_at_once_unless_they_are_held():
     await asyncio.gather(*refusals)
     assert admission.held == 0
     await admission.wait_to_refuse()
+
+
+async def test_those_who_never_cease_are_not_waited_for():
+    admission = Admission()
+    gathering = asyncio.create_task(admission.gather(0.05, timeout_seconds=0.3))
+    refusals = []
+    while not gathering.done():
+        refusals.append(asyncio.create_task(admission.wait_to_refuse()))
+        await asyncio.sleep(0.001)
+    admission.release()
+    await asyncio.gather(*refusals)

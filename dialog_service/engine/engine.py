@@ -38,11 +38,12 @@ class RowShape:
 def row_shape(device: torch.device, precision: str) -> RowShape:
     """The shapes that keep a row's bits what they are.
 
-    Few rows waste little on a lone request; a GPU has the room, and dreads many small calls.
+    Few rows waste little on a lone request, and their scores stay in the cache of a CPU; a GPU has
+    the room, and dreads many small calls.
     """
     if device.type == "cuda":
         return RowShape(256, 256)
-    return RowShape(8, 512) if precision == "int8" else RowShape(32, 32)
+    return RowShape(8, 128) if precision == "int8" else RowShape(32, 32)
 
 
 class Engine:

@@ -16,6 +16,7 @@ from typing import Annotated, NamedTuple
 import in_process
 import matplotlib.pyplot as plt
 import over_the_wire
+import torch
 import typer
 from forced_checkpoint import save_forced
 from in_process import REPLIES, Rate
@@ -55,7 +56,14 @@ def latencies(forced: Path, wanted: Wanted) -> Iterator[Latencies]:
     """All that goes over the wire."""
     seconds = wanted.seconds
     with over_the_wire.our_service(
-        "--model", str(forced), "--redis-url", "off", "--max-batch-sequences", "640"
+        "--model",
+        str(forced),
+        "--redis-url",
+        "off",
+        "--max-batch-sequences",
+        "640",
+        "--queue-capacity-sequences",
+        "4096",
     ) as address:
         yield from over_the_wire.service(
             address,
@@ -66,10 +74,8 @@ def latencies(forced: Path, wanted: Wanted) -> Iterator[Latencies]:
         )
     if wanted.has_peer:
         yield from over_the_wire.litserve(wanted.clients, seconds, is_autocast=False)
-        is_native = multiplies_bf16(in_process.torch.device("cpu"))
-        yield from over_the_wire.litserve(
-            wanted.clients if is_native else FEW, seconds, is_autocast=True
-        )
+    if wanted.has_peer and multiplies_bf16(torch.device("cpu")):  # others cannot run its LSTM
+        yield from over_the_wire.litserve(wanted.clients, seconds, is_autocast=True)
     with over_the_wire.our_service("--redis-url", "embedded") as address:
         for label, workload in (
             ("service, packaged model", over_the_wire.generated(5)),
@@ -114,6 +120,17 @@ def plot(found: list[Latencies], path: Path) -> None:
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
+def save(rate_rows: list[Rate], latency_rows: list[Latencies], output: Path) -> None:
+    """bench.json and bench.png."""
+    document = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "rates": [row._asdict() for row in rate_rows],
+        "latencies": [row._asdict() for row in latency_rows],
+    }
+    (output / "bench.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    plot(latency_rows, output / "bench.png")
+
+
 def main(
     seconds: Annotated[float, typer.Option(min=0.2, help="For each row.")] = 8.0,
     output: Annotated[Path, typer.Option(help="A folder.")] = Path("build/bench"),
@@ -128,19 +145,15 @@ def main(
     with tempfile.TemporaryDirectory() as folder, _console.status("") as status:
         forced = Path(folder) / "forced"
         save_forced(forced)
-        for rate in rates(forced, min(seconds, 3.0)):
-            rate_rows.append(rate)
-            status.update(f"measured: {rate.what}, {rate.batch} at a time")
-        for latency in latencies(forced, wanted):
-            latency_rows.append(latency)
-            status.update(f"measured: {latency.server}, {latency.clients} clients")
-    plot(latency_rows, output / "bench.png")
-    document = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "rates": [row._asdict() for row in rate_rows],
-        "latencies": [row._asdict() for row in latency_rows],
-    }
-    (output / "bench.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        try:
+            for rate in rates(forced, min(seconds, 3.0)):
+                rate_rows.append(rate)
+                status.update(f"measured: {rate.what}, {rate.batch} at a time")
+            for latency in latencies(forced, wanted):
+                latency_rows.append(latency)
+                status.update(f"measured: {latency.server}, {latency.clients} clients")
+        finally:  # minutes of measurements are not lost with the last one
+            save(rate_rows, latency_rows, output)
     for table in (rate_table(rate_rows), latency_table(latency_rows)):
         _console.print(table)
     _console.print(f"also in {output}: bench.json, bench.png")

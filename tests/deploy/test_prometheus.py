@@ -42,6 +42,7 @@ def test_what_the_service_promises_has_an_alert():
         "DialogNotServing",
         "DialogQueueFillsUp",
         "DialogCallsRefused",
+        "DialogModelNotLoaded",
         "DialogRedisDown",
         "DialogDiversityLow",
         "DialogCacheEatsDiversity",

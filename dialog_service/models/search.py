@@ -127,7 +127,8 @@ def _best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     blocks = scores.unflatten(1, (parts, -1))  # (B, parts, V / parts)
     block = blocks.amax(dim=2).argmax(dim=1)  # (B,)
     inside = blocks[torch.arange(len(scores), device=scores.device), block].argmax(dim=1)
-    return block * blocks.shape[2] + inside
+    chosen: Tensor = block * blocks.shape[2] + inside
+    return chosen
 
 
 def _from_all(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:

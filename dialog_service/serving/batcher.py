@@ -87,6 +87,10 @@ class _Job:
             self.answer.get_loop().call_soon_threadsafe(self.on_reply, number, candidate)
 
 
+# Those who wait join at once where they are an eighth of those under way, else after four steps.
+_MANY_BESIDE = 8
+_HELD_STEPS = 4
+
 _Outcome = GenerationResult | GenerationFailed | None
 
 
@@ -301,15 +305,23 @@ class _Joining(Company):
         self._batcher = batcher
         self._jobs = jobs
         self._loop = loop
+        self._held_steps = 0
 
     def joining(self, under_way: int) -> Sequence[GenerationRequest]:
         """The requests whose turn it is, as far as there is room beside those under way."""
-        if not under_way:
+        if not under_way or self._is_too_soon(under_way):
             return []
         jobs = self._batcher._take(self._batcher._queue, under_way)
         _begin(jobs, self._loop.time())
         self._jobs += jobs
         return [job.request for job in jobs]
+
+    def _is_too_soon(self, under_way: int) -> bool:
+        """Whether few wait beside many: reading a context holds up all, so more should share it."""
+        waiting = self._batcher._queued_sequences
+        is_held = _MANY_BESIDE * waiting < under_way and self._held_steps < _HELD_STEPS
+        self._held_steps = self._held_steps + 1 if waiting and is_held else 0
+        return is_held
 
     def on_result(self, index: int, result: GenerationResult) -> None:
         """Answer a request before its batch is done."""

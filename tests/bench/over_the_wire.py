@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import functools
+import os
 import random
+import signal
 import socket
 import statistics
 import subprocess
@@ -102,13 +104,13 @@ def _litserve(is_autocast: bool) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, str(HERE / "litserve_peer.py"), str(port)]
     with subprocess.Popen(
-        [*command, *["--autocast"] * is_autocast], stdout=subprocess.DEVNULL
+        [*command, *["--autocast"] * is_autocast], stdout=subprocess.DEVNULL, process_group=0
     ) as process:
         try:
             _wait_until_up(f"http://127.0.0.1:{port}/health", process)
             yield f"http://127.0.0.1:{port}/predict"
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGKILL)  # its workers outlive it otherwise
 
 
 def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:

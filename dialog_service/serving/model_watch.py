@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import torch
+
 from dialog_service.errors import CheckpointError, UserError
 from dialog_service.serving.checkpoint_places import Location, Stamp, locations
 from dialog_service.serving.metrics import Metrics
@@ -49,7 +51,7 @@ class ModelWatch:
         self._trouble = ""
         self._asked = asyncio.Event()
         # Always the same thread: what one frees, another would not use again.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+        self._thread = _loading_thread()
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -189,3 +191,18 @@ def _is_same(one: LoadedModel, other: LoadedModel) -> bool:
         other.fingerprint,
         other.generator.meta,
     )
+
+
+def _loading_thread() -> ThreadPoolExecutor:
+    """One thread that loads, on one core, so that another may generate on all of them.
+
+    Every thread that has run torch on several cores keeps helpers of its own, and where those are
+    more than the cores, OpenMP lets them all sleep between two products: on two cores replies then
+    take two to three times as long. The number that torch keeps for new threads stays.
+    """
+    cores = torch.get_num_threads()
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+    thread.submit(torch.get_num_threads).result()  # else torch would set the number once more
+    thread.submit(torch.set_num_threads, 1).result()
+    torch.set_num_threads(cores)
+    return thread

@@ -24,7 +24,7 @@ from dialog_service.engine import Engine
 from dialog_service.generation import GenerationRequest, Generator, context_ids
 from dialog_service.models.search import log_probability
 from dialog_service.text import normalise
-from dialog_service.vocabulary import EOS
+from dialog_service.vocabulary import EOS, UNK
 from train.data.corpora import CorpusSource
 from train.data.examples import load_examples
 
@@ -101,6 +101,7 @@ def main(
         )
         for pair in test
     ]
+    dialogs = [dialog for dialog in dialogs if UNK not in dialog[1]]  # which is never said
     contexts = [tuple(pair.context) for pair in test]
     table = Table("precision", "nats a token", "Dist-1", "Dist-2", box=None)
     for precision in precisions():

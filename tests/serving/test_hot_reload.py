@@ -10,6 +10,7 @@ import signal
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from dialog_service.checkpoint import load_checkpoint, save_checkpoint
 from dialog_service.errors import CheckpointError, UserError
 from dialog_service.serving.app import Server
 from dialog_service.serving.checkpoint_places import Location, load_model
+from dialog_service.serving.model_watch import _loading_thread
 from dialog_service.v1 import dialog_pb2 as pb
 from dialog_service.v1 import dialog_pb2_grpc
 
@@ -486,3 +488,16 @@ async def test_sighup_reloads_a_running_process_under_load(tmp_path, checkpoints
         is_over.set()
         await asyncio.gather(*callers)
     assert list(dict.fromkeys(ends)) == [f"models/wed/versions/{n}" for n in (1, 2)]
+
+
+def test_the_thread_that_loads_leaves_the_cores_to_those_that_generate():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        loading = _loading_thread()
+        with ThreadPoolExecutor(1) as generating:
+            assert generating.submit(torch.get_num_threads).result() == 3
+        assert loading.submit(torch.get_num_threads).result() == 1
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -66,6 +66,8 @@ class ModelWatch:
         for location, error in refused.items():
             if error and location.name not in names:
                 raise error
+        for error in filter(None, refused.values()):
+            _tell(error)
         self._seen = found
         self._watching = asyncio.create_task(self._watch(), name="model watch")
 
@@ -121,8 +123,8 @@ class ModelWatch:
             return seen.get(location) == stamp != self._tried.get(location)
 
         for location, stamp in found.items():
-            if is_news(location, stamp):
-                await self._take(location, stamp)
+            if is_news(location, stamp) and (error := await self._take(location, stamp)):
+                _tell(error)
         for location in [each for each in self._served if each not in found]:
             if is_asked or location not in seen:
                 self._let_go(location)
@@ -136,7 +138,6 @@ class ModelWatch:
             loop = asyncio.get_running_loop()
             loaded = await loop.run_in_executor(self._thread, self._loaded, location, stamp)
         except UserError as error:
-            _log.error("not loaded, all else is served as before: %s", error)
             self._metrics.model_loads.labels("failed").inc()
             self._refused.add(location)
             return error
@@ -191,6 +192,10 @@ def _is_same(one: LoadedModel, other: LoadedModel) -> bool:
         other.fingerprint,
         other.generator.meta,
     )
+
+
+def _tell(error: UserError) -> None:
+    _log.error("not loaded, all else is served as before: %s", error)
 
 
 def _loading_thread() -> ThreadPoolExecutor:

@@ -46,14 +46,13 @@ async def test_the_work_of_a_client_that_vanishes_is_dropped(replica: Replica):
     process.kill()
     process.wait()
     process.stdout.close()
-    await until(lambda: len(replica.logged()) == 2 * vanishing_client.CALLS)
-    assert replica.metric("dialog_queue_depth_sequences") == 0
+    # How many calls the client had sent when it was killed is its own affair.
+    await until(lambda: "CANCELLED" in replica.codes())
+    await until(lambda: replica.metric("dialog_queue_depth_sequences") == 0)
     assert set(replica.codes()) <= {"OK", "CANCELLED"}
-    assert {line["message"] for line in replica.logged() if line["code"] == "CANCELLED"} == {
-        "GenerateReplies",
-        "StreamReplies",
-    }
-    assert replica.metric("dialog_requests_cancelled_total", stage="queue") > 0
+    stages = ("queue", "inference")
+    dropped = [replica.metric("dialog_requests_cancelled_total", stage=each) for each in stages]
+    assert sum(filter(None, dropped)) > 0
     async with AsyncDialogClient(replica.address) as client:
         assert (await client.ask("who is left?")).replies
 

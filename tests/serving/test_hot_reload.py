@@ -216,7 +216,7 @@ async def test_changed_weights_take_the_place_of_the_old_ones_which_are_freed(
     shutil.copytree(checkpoints(0), tmp_path / "wed/1")
     async with serving(tmp_path, load=load, redis_url="embedded") as service, uncollected():
         before, threads = await service.ask(), threading.active_count()
-        pooled = [await service.ask(sampling=None) for _ in range(2)]
+        pooled = [await service.ask(sampling=None) for _ in range(4)]
         for number in (1, 2):
             save_checkpoint(load_checkpoint(checkpoints(number)), tmp_path / "wed/1")
             await service.loads("ok", 1 + number)
@@ -224,7 +224,8 @@ async def test_changed_weights_take_the_place_of_the_old_ones_which_are_freed(
         assert before.model_version == after.model_version
         assert before.replies != after.replies
         pooled.append(await service.ask(sampling=None))
-        assert [each.cache.status for each in pooled] == [MISS, HIT, MISS]  # another pool
+        *_, known, renewed = [each.cache.status for each in pooled]
+        assert (known, renewed) == (HIT, MISS)  # another pool
         await until(lambda: models[0]() is models[1]() is None)
         assert models[2]() is not None
         await until(lambda: threading.active_count() <= threads)

@@ -128,10 +128,10 @@ async def test_the_growth_of_a_pool_belongs_to_nobodys_trace(redis_server: Redis
         settings = {"otlp_endpoint": collector.address, "redis_url": redis_server.url}
         async with running(**settings) as service:
             finished = service.model.finished
-            while not any(request.reply_count > 2 for request in finished):  # a growth
+            while not any(request.reply_count > 6 for request in finished):  # a growth
                 await service.stub.GenerateReplies(REQUEST, metadata=TRACED, timeout=20)
             await service.stub.GenerateReplies(REQUEST, metadata=TRACED, timeout=20)
-    assert len(collector.named("inference")) == sum(each.reply_count <= 2 for each in finished)
+    assert len(collector.named("inference")) == sum(each.reply_count <= 6 for each in finished)
 
 
 async def test_every_request_of_a_batch_and_every_stream_is_traced():

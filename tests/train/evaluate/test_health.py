@@ -126,7 +126,8 @@ def stepwise_nats(subject: Checkpoint, text: str, ids: list[int]) -> float:
     context = torch.tensor([subject.vocabulary.encode(text)[-model.config.max_context_tokens :]])
     nats, previous = 0.0, torch.tensor([BOS])
     with torch.no_grad():
-        codes = model.infer_stepwise(context, torch.tensor([context.shape[1]]))
+        encoded = model.encoder(model.embedding(context), torch.tensor([context.shape[1]]))
+        codes = model.reply_codes(encoded)
         signal = model.bridge(codes.loc, codes.share)
         state, advance = model.decoder.start(signal), model.decoder.first_step
         for word in ids:

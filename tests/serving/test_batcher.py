@@ -334,6 +334,7 @@ class SteppingModel(EchoModel):
         super().__init__()
         self.most_under_way = 0
         self.steps = 0
+        self.joined_at: list[int] = []
 
     def generate(self, requests, is_abandoned, on_reply, company):
         self.batches.append(list(requests))
@@ -344,6 +345,7 @@ class SteppingModel(EchoModel):
             for one in company.joining(under_way):
                 left[len(asked)] = one.reply_count
                 asked.append(one)
+                self.joined_at.append(self.steps)
             self.steps += 1
             under_way = sum(asked[index].reply_count for index in left)
             self.most_under_way = max(self.most_under_way, under_way)
@@ -377,6 +379,19 @@ async def test_requests_join_a_batch_under_way_and_leave_it_first():
         assert not long.done()
         assert len(texts(await long)) == 30
     assert len(model.batches) == 1
+
+
+async def test_one_beside_many_waits_four_steps_for_others_to_join_with():
+    model = SteppingModel()
+    async with batching(model) as batcher:
+        model.hold()
+        many = submit(batcher, request("many", count=40))
+        await until(lambda: model.steps == 1)
+        one = submit(batcher, request("one"))
+        await until(lambda: batcher._queue)
+        model.release()
+        await asyncio.gather(one, many)
+    assert model.joined_at == [5]
 
 
 async def test_those_who_join_wait_for_room():

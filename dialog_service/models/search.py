@@ -99,23 +99,47 @@ def pick(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
 
 def log_probability(scores: Tensor, words: Tensor) -> Tensor:
     """(B,) ln p in nats of a word of each row, from (B, V) scores."""
-    top = scores.amax(dim=1, keepdim=True)
-    mass = (scores - top).exp_().sum(dim=1)
-    return (scores.gather(1, words[:, None]) - top).squeeze(1) - mass.log()
+    return scores.log_softmax(dim=1).gather(1, words[:, None]).squeeze(1)
 
 
 def _heated(scores: Tensor, rule: TokenRule) -> Tensor:
-    """(B, V) float32 weights of the words at the rows' temperatures, one for the best."""
+    """(B, V) float32 probabilities of the words at the rows' temperatures."""
     # With the best word's score at zero, a temperature near zero sends only the others to -inf.
     centred = scores - scores.amax(dim=1, keepdim=True)
-    return centred.div_(rule.temperature[:, None]).exp_()
+    return centred.div_(rule.temperature[:, None]).softmax(dim=1)
 
 
 def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:
-    """(B,) columns at which the cumulative sum of (B, N) weights passes uniform x total."""
+    """(B, 1) columns at which the cumulative sum of (B, N) weights passes uniform x total."""
     cumulative = weights.cumsum(dim=1, dtype=torch.float64)
-    target = uniform[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, target).squeeze(1)
+    return torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:])
+
+
+def _inverse_of_many(weights: Tensor, uniform: Tensor) -> Tensor:
+    """``_inverse``, of the blocks first, then inside one: far less than N is summed up in order."""
+    blocks = _blocks(weights)  # (B, parts, N / parts)
+    sums = blocks.sum(dim=2).cumsum(dim=1, dtype=torch.float64)  # (B, parts)
+    target = uniform[:, None] * sums[:, -1:]
+    block = torch.searchsorted(sums, target)  # (B, 1)
+    before = sums.gather(1, (block - 1).clamp_min(0)).where(block > 0, 0.0)
+    inside = _rows_of(blocks, block).cumsum(dim=1, dtype=torch.float64)
+    # Added up in another order, a block's total may come out a hair below what is looked for;
+    # the last column that adds anything is meant then.
+    target = (target - before).minimum(inside[:, -1:])
+    return block * blocks.shape[2] + torch.searchsorted(inside, target)
+
+
+def _blocks(rows: Tensor) -> Tensor:
+    """(B, N) -> (B, parts, N / parts)."""
+    parts = next((parts for parts in _PARTS if rows.shape[1] % parts == 0), 1)
+    blocks: Tensor = rows.unflatten(1, (parts, -1))
+    return blocks
+
+
+def _rows_of(blocks: Tensor, block: Tensor) -> Tensor:
+    """The (B, M) block of each row of (B, parts, M): (B, 1) which."""
+    index = block[:, :, None].expand(-1, -1, blocks.shape[2])
+    return blocks.gather(1, index).squeeze(1)
 
 
 def _best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
@@ -123,27 +147,25 @@ def _best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
 
     Torch finds a maximum ten times faster than its place: so first the best of a few blocks.
     """
-    parts = next((parts for parts in _PARTS if scores.shape[1] % parts == 0), 1)
-    blocks = scores.unflatten(1, (parts, -1))  # (B, parts, V / parts)
-    block = blocks.amax(dim=2).argmax(dim=1)  # (B,)
-    inside = blocks[torch.arange(len(scores), device=scores.device), block].argmax(dim=1)
-    chosen: Tensor = block * blocks.shape[2] + inside
-    return chosen
+    blocks = _blocks(scores)
+    block = blocks.amax(dim=2).argmax(dim=1, keepdim=True)  # (B, 1)
+    inside = _rows_of(blocks, block).argmax(dim=1, keepdim=True)
+    return (block * blocks.shape[2] + inside).squeeze(1)
 
 
 def _from_all(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
-    return _inverse(_heated(scores, rule), uniform)
+    return _inverse_of_many(_heated(scores, rule), uniform).squeeze(1)
 
 
 def _from_best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     """Among the top_k best words, those that lead up to a mass of top_p (Holtzman et al. 2020)."""
     weights = _heated(scores, rule)
     chosen = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
-    rest, total = torch.arange(len(scores), device=scores.device), weights.sum(dim=1)
+    rest = torch.arange(len(scores), device=scores.device)
     for look in (*_LOOKS, scores.shape[1]):
         count = min(look, scores.shape[1])
-        best, words = weights.topk(count, dim=1)
-        best = best.double() / total.double()[:, None]
+        best, words = _top(weights, count)
+        best = best.double()
         # With top_k the mass of its words must be known, without it that of all is one.
         enough = torch.where(rule.top_k > 0, rule.top_k <= count, best.sum(1) > rule.top_p)
         enough |= count == scores.shape[1]
@@ -152,9 +174,26 @@ def _from_best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
         if len(settled) == len(rest):
             break
         left = ~enough
-        weights, total, uniform = weights[left], total[left], uniform[left]
+        weights, uniform = weights[left], uniform[left]
         rest, rule = rest[left], rule.rows(left)
     return chosen
+
+
+def _top(weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest of each row of (B, N) weights, descending, and their columns, (B, count).
+
+    Columns are dealt into groups as cards are into hands. None of the best is outside the groups
+    with the best maxima, and finding these is a pass, where a sort is many.
+    """
+    hands = _blocks(weights)  # (B, cards, groups)
+    groups = hands.shape[2]
+    if groups < 2 * count:
+        return weights.topk(count, dim=1)
+    group = hands.amax(dim=1).topk(count, dim=1, sorted=False).indices  # (B, count)
+    index = group[:, None, :].expand(-1, hands.shape[1], -1)
+    best, place = hands.gather(2, index).flatten(1).topk(count, dim=1)
+    card = place.div(count, rounding_mode="floor")
+    return best, card * groups + group.gather(1, place % count)
 
 
 def _choose(best: Tensor, words: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
@@ -166,4 +205,4 @@ def _choose(best: Tensor, words: Tensor, rule: TokenRule, uniform: Tensor) -> Te
     before = inside.cumsum(dim=1) - inside
     mass = torch.where(rule.top_k > 0, inside.sum(dim=1), 1.0)
     kept = inside.where(before < (rule.top_p * mass)[:, None], 0.0)
-    return words.gather(1, _inverse(kept, uniform)[:, None]).squeeze(1)
+    return words.gather(1, _inverse(kept, uniform)).squeeze(1)

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from dialog_service.models.search import CODE_POSITION, TokenRule, normals, pick, uniforms
+from dialog_service.models.search import (
+    CODE_POSITION,
+    TokenRule,
+    log_probability,
+    normals,
+    pick,
+    uniforms,
+)
 
 N = 200_000
 
@@ -183,6 +190,21 @@ def test_a_wide_nucleus_has_exactly_its_words(top_k: int, top_p: float) -> None:
     assert torch.equal(picked, best[torch.searchsorted(cumulative, u)])
 
 
+@pytest.mark.parametrize("words", [20_000, 6000, 4001])
+def test_of_many_words_the_one_at_the_number_s_place_is_picked(words: int) -> None:
+    """Sampling from all: the distribution function, summed up word by word, passes u there."""
+    scores = 3 * torch.randn(words, generator=torch.Generator().manual_seed(words))
+    scores[::2] = -torch.inf
+    scores[-words // 10 :] = -torch.inf  # the last blocks hold nothing
+    u = torch.cat([even(500), torch.tensor([1e-16, 1 - 1e-16], dtype=torch.float64)])
+    picked = pick(scores.expand(len(u), -1), rule(len(u)), u)
+    mass = scores.double().softmax(0)
+    upper = mass.cumsum(0)
+    assert (mass[picked] > 0).all()
+    assert (upper[picked] > u - 1e-6).all()
+    assert (upper[picked] - mass[picked] < u + 1e-6).all()
+
+
 @pytest.mark.parametrize("top_k", [0, 3])
 def test_forbidden_words_are_never_picked(top_k: int) -> None:
     scores = torch.randn(5, 30, generator=torch.Generator().manual_seed(0))
@@ -234,3 +256,23 @@ def test_the_best_word_is_the_first_of_the_best(words: int) -> None:
     scores[:, :3] = -torch.inf
     u = torch.full((64,), 0.5, dtype=torch.float64)
     assert torch.equal(pick(scores, rule(64, temperature=0.0), u), scores.argmax(1))
+
+
+@pytest.mark.parametrize("words", [8000, 20_000])
+def test_a_nucleus_of_many_words_is_the_sorted_one(words: int) -> None:
+    """Where the best are found without sorting all, they are the same, in the same order."""
+    scores = 4 * torch.randn(40, words, generator=torch.Generator().manual_seed(words))
+    u = even(40)
+    picked = pick(scores, rule(40, temperature=0.6, top_p=0.9), u)
+    for row, word, number in zip(scores, picked.tolist(), u, strict=True):
+        wanted = nucleus(row, 0.6, 0, 0.9)
+        best = wanted.argsort(descending=True)
+        assert word == best[torch.searchsorted(wanted[best].cumsum(0), number)]
+
+
+def test_log_probabilities_are_the_softmax_s_even_of_the_least_likely() -> None:
+    scores = 60 * torch.randn(8, 3000, generator=torch.Generator().manual_seed(2))
+    scores[:, :9] = -torch.inf
+    for words in (scores.argmax(1), scores[:, 9:].argmin(1) + 9):
+        wanted = scores.double().log_softmax(1)[torch.arange(8), words]
+        torch.testing.assert_close(log_probability(scores, words).double(), wanted)

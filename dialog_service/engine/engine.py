@@ -1,7 +1,6 @@
 """A model packed for replies: contexts to codes, codes to signals, signals to words."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,40 +9,10 @@ from torch.nn.functional import pad
 from dialog_service.engine.precision import resolve_precision
 from dialog_service.engine.products import Product, packed
 from dialog_service.engine.recurrences import PackedRecurrence
+from dialog_service.engine.rows import RowShape, row_shape
 from dialog_service.models.recurrence import State
 from dialog_service.models.seq2seq import LatentSeq2Seq, ReplyCodes
 from dialog_service.vocabulary import BOS, PAD, UNK
-
-
-@dataclass(frozen=True, slots=True)
-class RowShape:
-    """How many rows a product may have: multiples of ``multiple``, at most ``largest``.
-
-    A library may add up differently in another shape, so a row's bits are the same in any company
-    only where every product has one shape, or where the sums are exact.
-    """
-
-    multiple: int
-    largest: int
-
-    def padded(self, rows: int) -> int:
-        """The least allowed number of rows for so many."""
-        return -(-rows // self.multiple) * self.multiple
-
-    def chunks(self, rows: int) -> Iterator[slice]:
-        """A padded number of rows, in parts that are allowed."""
-        return (slice(first, first + self.largest) for first in range(0, rows, self.largest))
-
-
-def row_shape(device: torch.device, precision: str) -> RowShape:
-    """The shapes that keep a row's bits what they are.
-
-    Few rows waste little on a lone request, and their scores stay in the cache of a CPU; a GPU has
-    the room, and dreads many small calls.
-    """
-    if device.type == "cuda":
-        return RowShape(256, 256)
-    return RowShape(8, 128) if precision == "int8" else RowShape(32, 32)
 
 
 class Engine:
@@ -57,9 +26,6 @@ class Engine:
         """
         self.precision = resolve_precision(precision, device)
         self.device = device
-        self.shape = row_shape(device, self.precision)
-        # Of what is multiplied in float32 whatever the precision, once a context or a draw.
-        self._float_shape = row_shape(device, "fp32")
         self.latent_dim = model.config.latent_dim
         self._model = model
         table = model.embedding.weight.detach()
@@ -76,6 +42,28 @@ class Engine:
         bias = decoder.output.bias.detach().clone()
         bias[[PAD, UNK, BOS]] = -torch.inf
         self._output = packed(decoder.output.weight, bias, self.precision)
+        self._shapes: dict[int, RowShape] = {}
+        # Of what the model's own modules multiply, once a context or a draw.
+        self._float_shape = row_shape(device, "fp32", ())
+
+    @property
+    def shape(self) -> RowShape:
+        """How many rows to decode at a time.
+
+        Found out at the first use on so many threads: by their number, too, libraries split work.
+        """
+        threads = torch.get_num_threads()
+        if threads not in self._shapes:
+            self._shapes[threads] = row_shape(self.device, self.precision, self._products())
+        return self._shapes[threads]
+
+    def _products(self) -> Iterator[Product]:
+        """All that is multiplied at every step."""
+        for layer in (self._forwards, self._backwards, self._words):
+            yield from layer.products
+        if self._projection is not None:
+            yield self._projection
+        yield self._output
 
     def codes(self, contexts: Sequence[Sequence[int]]) -> ReplyCodes:
         """What each of N contexts says of z and of the signal."""

@@ -6,19 +6,28 @@ Knows neither words nor recurrences.
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Product = Callable[[Tensor], Tensor]
-"""(N, I) float32 -> (N, O) float32, X W^T + b."""
-
 _WEIGHT_LEVELS = 127
 # Seven bits: without VNNI the CPU adds two products in 16 bits, which 127 x 127 x 2 just fits.
 _INPUT_LEVELS = 63
 _INPUT_ZERO = 64
+_PACKED_FOR = 32  # rows; the layout serves any number of them
+_FLOATS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Product(Protocol):
+    """(N, I) float32 -> (N, O) float32, X W^T + b."""
+
+    inputs: int
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Multiply N rows."""
 
 
 def packed(weight: Tensor, bias: Tensor | None, precision: str) -> Product:
@@ -29,33 +38,43 @@ def packed(weight: Tensor, bias: Tensor | None, precision: str) -> Product:
         bias: (O,) float32, or None.
         precision: "fp32", "bf16" or "int8", which only ``can_multiply_int8`` allows.
     """
+    weight = weight.detach()
     bias = torch.zeros(len(weight), device=weight.device) if bias is None else bias.detach()
-    match precision:
-        case "fp32":
-            return _Float32Product(weight.detach(), bias)
-        case "bf16":
-            return _BfloatProduct(weight.detach(), bias)
-        case "int8":
-            return _Int8Product(weight.detach(), bias)
-    raise ValueError(f"precision {precision!r}")
+    if precision == "int8":
+        return _Int8Product(weight, bias)
+    number = _FLOATS[precision]
+    is_empty = not weight.numel()  # an encoder's signal
+    if weight.device.type == "cpu" and not is_empty and can_pack(number):
+        return _PackedProduct(weight.to(number), bias)
+    return _PlainProduct(weight.to(number), bias)
 
 
-class _Float32Product:
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self._weight, self._bias = weight.float(), bias
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self._weight, self._bias)
-
-
-class _BfloatProduct:
-    """Multiplied in bfloat16, summed in float32, the sum rounded once before the bias."""
+class _PlainProduct:
+    """Multiplied in the weight's numbers, summed in float32; bfloat16 sums are rounded once."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self._weight, self._bias = weight.bfloat16(), bias
+        self.inputs = weight.shape[1]
+        self._weight, self._bias = weight, bias
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return functional.linear(x.bfloat16(), self._weight).float().add_(self._bias)
+    def __call__(self, x: Tensor, /) -> Tensor:
+        y = functional.linear(x.to(self._weight.dtype), self._weight)
+        return y.float().add_(self._bias)
+
+
+class _PackedProduct:
+    """The same with a weight that oneDNN has laid out, where the plain one is, at every call."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.inputs = weight.shape[1]
+        self._number = weight.dtype
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _PACKED_FOR)
+        self._bias = bias
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x.to(self._number), self._weight, None, "none", [], ""
+        )
+        return y.float().add_(self._bias)
 
 
 class _Int8Product:
@@ -65,6 +84,7 @@ class _Int8Product:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.inputs = weight.shape[1]
         scales = weight.abs().amax(dim=1).double().clamp_min_(1e-30) / _WEIGHT_LEVELS
         zeros = torch.zeros(len(weight), dtype=torch.int64)
         with _quietly():
@@ -72,7 +92,7 @@ class _Int8Product:
             self._weight = torch.ops.quantized.linear_prepack(levels, None)
         self._bias = bias
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, /) -> Tensor:
         largest = x.abs().amax(dim=1, keepdim=True).clamp_min_(1e-30)  # (N, 1)
         y: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
             x / largest, 1 / _INPUT_LEVELS, _INPUT_ZERO, self._weight
@@ -89,6 +109,17 @@ def can_multiply_int8() -> bool:
     x = torch.linspace(1, -1, 2 * 32).view(2, 32)
     try:
         found = _Int8Product(weight, torch.ones(8))(x)
+    except (AttributeError, RuntimeError):
+        return False
+    return torch.allclose(found, functional.linear(x, weight, torch.ones(8)), atol=0.1)
+
+
+@functools.cache
+def can_pack(number: torch.dtype) -> bool:
+    """Whether oneDNN lays out weights of such numbers here, and multiplies rightly with them."""
+    weight, x = torch.linspace(-1, 1, 8 * 32).view(8, 32), torch.linspace(1, -1, 2 * 32).view(2, 32)
+    try:
+        found = _PackedProduct(weight.to(number), torch.ones(8))(x)
     except (AttributeError, RuntimeError):
         return False
     return torch.allclose(found, functional.linear(x, weight, torch.ones(8)), atol=0.1)

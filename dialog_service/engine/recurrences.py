@@ -40,6 +40,11 @@ class PackedRecurrence:
         hidden_weight, hidden_bias = parts.hidden_weight.float(), parts.hidden_bias.float()
         self._kept = packed(hidden_weight, hidden_bias, precision)
 
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """What is multiplied at every step."""
+        return (self._kept,) if self._table is not None else (self._kept, self.word_share)
+
     def shares(self, words: Tensor) -> Tensor:
         """(N,) ids -> (N, GH) their shares of the gates."""
         if self._table is None:

@@ -44,6 +44,7 @@ class LoadFlags:
         float | None,
         typer.Option(
             min=0.001,
+            max=1e6,
             metavar="NUMBER",
             help="Calls a second, at random times, answered or not; latency counts from when a "
             "call was due. Without it each client calls again when it has been answered.",

@@ -18,13 +18,14 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import ConfigDict, Field, JsonValue, ValidationError
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from dialog_service.errors import CheckpointError
 from dialog_service.models.config import Config, ModelConfig
@@ -143,7 +144,8 @@ def load_checkpoint(directory: Path) -> Checkpoint:
             f"{directory / VOCABULARY} has {len(vocabulary)} entries, "
             f"{CONFIG} says model.vocab_size {config.model.vocab_size}"
         )
-    model = build_model(config.model)
+    with _Unstarted():
+        model = build_model(config.model)
     _fill(model, directory / WEIGHTS)
     return Checkpoint(
         model=model.eval(), vocabulary=vocabulary, sampling=config.sampling, meta=meta
@@ -293,6 +295,21 @@ def _stored_weights(model: LatentSeq2Seq, dtype: torch.dtype | None) -> dict[str
         name: value.detach().to("cpu", dtype or value.dtype).contiguous()
         for name, value in model.named_parameters()
     }
+
+
+_DRAWING = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.uniform_)
+
+
+class _Unstarted(TorchFunctionMode):
+    """Leaves parameters as memory has them: drawing numbers takes longer than reading a model."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in _DRAWING:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def _fill(model: LatentSeq2Seq, path: Path) -> None:

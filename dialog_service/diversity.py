@@ -40,8 +40,10 @@ class NgramCounts:
     def remove(self, tokens: Sequence[str]) -> None:
         """Take back a reply that was counted before."""
         for ngram in ngrams(tokens, self.n):
-            self.counts[ngram] -= 1
-            if not self.counts[ngram]:
+            left = self.counts[ngram] - 1
+            if left:
+                self.counts[ngram] = left
+            else:
                 del self.counts[ngram]
 
     def __iadd__(self, other: "NgramCounts") -> "NgramCounts":
@@ -75,7 +77,8 @@ class NgramCounts:
 
 def distinct_ratio(replies: Iterable[Sequence[str]], n: int) -> float:
     """Dist-n of replies, each given as its metric tokens; 0 where they hold no n-gram."""
-    return NgramCounts(n, replies).distinct_ratio
+    found = [ngram for tokens in replies for ngram in ngrams(tokens, n)]
+    return len(set(found)) / len(found) if found else 0.0
 
 
 def entropy_nats(replies: Iterable[Sequence[str]]) -> float:

@@ -6,6 +6,7 @@ in order, so that the first five of ten replies are the five.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from dialog_service.models.config import ModelConfig
 from dialog_service.models.search import TokenRule, normals
 from dialog_service.models.seq2seq import ReplyCodes
 from dialog_service.replies import (
+    MAX_REPLY_TOKENS,
     Candidate,
     Company,
     FinishReason,
@@ -56,6 +58,7 @@ __all__ = [
 
 
 _NOBODY = Company()
+_WARM_UP_TOKENS = 2  # a first word, and one that follows from it: every step after is the same
 
 
 def never(_: int) -> bool:
@@ -149,7 +152,8 @@ class Generator:
         Returns:
             One result per request, in order, those who joined last; None for an abandoned one.
         """
-        session = Session(self._engine, self.limits.max_reply_tokens, self._said, on_reply)
+        longest = max(MAX_REPLY_TOKENS, self.limits.max_reply_tokens)
+        session = Session(self._engine, longest, self._said, on_reply)
         session.add(self._plans(requests))
         results: dict[int, GenerationResult | None] = {}
         while not session.is_idle:
@@ -159,6 +163,13 @@ class Generator:
             for index, result in [(i, found) for i, found in done.items() if found]:
                 company.on_result(index, result)
         return [results[index] for index in range(len(results))]
+
+    def warm_up(self, reply_count: int) -> None:
+        """Do on this thread what only the first of many requests has to wait for."""
+        brief = replace(self.defaults, max_tokens=_WARM_UP_TOKENS)
+        self.generate(
+            [GenerationRequest(turns=("hello",), reply_count=reply_count, sampling=brief, seed=0)]
+        )
 
     @torch.inference_mode()
     def code_draws(self, turns: Sequence[str], seeds: Sequence[int]) -> Tensor:

@@ -4,6 +4,8 @@ import enum
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
+MAX_REPLY_TOKENS = 100  # of a reply, where the model was not trained on longer ones
+
 
 class FinishReason(enum.StrEnum):
     """Why a reply ended: it said so, it reached the limit of tokens, or a stop came next."""

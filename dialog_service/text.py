@@ -15,7 +15,7 @@ _QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "`": "'", 
                          "\u2212": "-", "\u2026": "..."})  # fmt: skip
 _DETACHED_APOSTROPHE = re.compile(r"(?<=\w) ?' ?(?=(?:s|m|d|t|ll|re|ve)\b)")
 _WORD = re.compile(
-    r"\w+?(?=n't\b)|n't\b|'(?:s|m|d|ll|re|ve)\b|o'clock\b"
+    r"[^\W\d]\w*?(?=n't\b)|n't\b|'(?:s|m|d|ll|re|ve)\b|o'clock\b"
     r"|(?:[a-z]\.){2,}|\d+(?:[.,:]\d+)*|\w+(?:-\w+)*|\.{2,}|[^\w\s]"
 )
 # Spacing: what of a sequence of words and marks belongs together, applied in this order.
@@ -71,7 +71,8 @@ def normalise(text: str) -> str:
     surrogates dropped (a tab or newline separates words); lower case; words and marks apart.
     """
     plain = unicodedata.normalize("NFKC", text).translate(_QUOTES)
-    kept = "".join(_visible(character) for character in plain)
+    # Of printable characters all are kept, and none but " " is white space.
+    kept = plain if plain.isprintable() else "".join(map(_visible, plain))
     joined = _DETACHED_APOSTROPHE.sub("'", " ".join(kept.lower().split()))
     return " ".join(split_words(joined))
 

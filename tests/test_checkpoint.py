@@ -58,6 +58,12 @@ def traces(directory: Path) -> list[str]:
     return sorted(p.name for p in directory.parent.iterdir() if p != directory)
 
 
+def test_loading_draws_no_numbers(tiny_checkpoint: Path) -> None:
+    before = torch.get_rng_state()
+    load_checkpoint(tiny_checkpoint)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_round_trip(loaded: Checkpoint, tmp_path: Path) -> None:
     figures = {"nll": 3.25, "channel_nats": float("inf")}
     saved = replace(loaded, meta=loaded.meta.model_copy(update={"metrics": figures}))

@@ -1,6 +1,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dialog_service.diversity import (
     NgramCounts,
@@ -40,6 +42,12 @@ def test_ngrams_stay_within_a_reply() -> None:
     assert distinct_ratio([["a", "b"], ["a", "b"]], 2) == 1 / 2
     assert distinct_ratio([["a", "b", "a", "b"]], 2) == 2 / 3
     assert distinct_ratio([["a", "b"], ["a", "b"]], 1) == 2 / 4
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@given(replies=st.lists(st.lists(st.sampled_from("abc"), max_size=6), max_size=5))
+def test_a_ratio_is_that_of_the_counts(n: int, replies: list[list[str]]) -> None:
+    assert distinct_ratio(replies, n) == NgramCounts(n, replies).distinct_ratio
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -1,13 +1,14 @@
 """What a person types, what a model sees of it, and what a person reads in the end."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dialog_service.text import detokenise, normalise, split_words
+from dialog_service.text import _visible, detokenise, normalise, split_words
 
 TYPED = st.one_of(
     st.text(max_size=12),
@@ -41,11 +42,25 @@ def test_normalise(typed: str, seen: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(TYPED)
 @example("do n't 's ' ll")
+@example("1an't")
 def test_normalise_is_idempotent_and_leaves_nothing_invisible(typed: str) -> None:
     seen = normalise(typed)
     assert normalise(seen) == seen
     assert all(character == " " or character.isprintable() for character in seen)
     assert "  " not in seen
+
+
+@settings(max_examples=300, deadline=None)
+@given(TYPED)
+def test_printable_text_is_kept_as_if_looked_at_by_the_character(typed: str) -> None:
+    unprintable = "\x07"  # which leaves no trace, but has every character looked at
+    assert normalise(typed) == normalise(typed + unprintable)
+
+
+def test_no_printable_character_is_white_space_or_goes() -> None:
+    for character in map(chr, range(sys.maxunicode + 1)):
+        if character.isprintable():
+            assert _visible(character) == character
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,10 @@ def test_measured_figures_are_those_of_the_table_too():
 
 
 def test_p_of_unikl_and_coverage_is_the_share_of_all_exchanges():
-    """Every one of 2^7 exchanges, each scored as a table would."""
+    """Every one of 2^7 exchanges, each scored as a table would.
+
+    Of an exchange and its opposite, which differ in sign alone, one is enough.
+    """
     draws = random.Random(12)
     asked = cases(draws, dialogues=7, turns=1)
     one, other = drawn(draws, 7), drawn(draws, 7, WORDS[:21])
@@ -116,7 +119,7 @@ def test_p_of_unikl_and_coverage_is_the_share_of_all_exchanges():
         return [found[key].value for key in keys]
 
     differences = []
-    for stays in product([True, False], repeat=7):
+    for stays in product([True], *[[True, False]] * 6):
         first = [a if stay else b for a, b, stay in zip(one, other, stays, strict=True)]
         second = [b if stay else a for a, b, stay in zip(one, other, stays, strict=True)]
         differences.append(np.abs(np.subtract(figures(second), figures(first))))
@@ -171,7 +174,7 @@ def test_p_is_the_share_of_all_exchanges(key: str, order: int):
         return distinct_ratio(tokens, order) if order else sum(map(len, tokens)) / len(tokens)
 
     differences = []
-    for stays in product([True, False], repeat=7):
+    for stays in product([True], *[[True, False]] * 6):
         first = [a if stay else b for a, b, stay in zip(one, other, stays, strict=True)]
         second = [b if stay else a for a, b, stay in zip(one, other, stays, strict=True)]
         differences.append(abs(figure(second) - figure(first)))

@@ -1,16 +1,20 @@
 """``dialog-service`` as a person meets it: what it prints, where, and its exit codes."""
 
 import asyncio
+import gc
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from certificates import Certificates
 from echo_server import running
 
+from dialog_service import cli
+from dialog_service.serving import app, early_load, logs
 from dialog_service.serving.settings import Settings
 
 COMMANDS = [("ask", "hello"), ("models",), ("health",), ("bench", "--duration", "0.2")]
@@ -74,6 +78,13 @@ async def test_ask_names_what_is_wrong_in_one_line():
     assert done.stderr.count("\n") == 1
     assert "turns[0].text" in done.stderr
     assert "reply_count" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("hi", "-n", "3000000000"), ("\udcff",)])
+def test_what_no_request_can_hold_is_said_in_one_line(arguments: tuple[str, ...]):
+    done = run("ask", *arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("dialog-service: this cannot be asked: ")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -204,6 +215,25 @@ def test_a_server_that_cannot_start_says_why_in_one_line(
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("dialog-service: ")
     assert said in done.stderr
+
+
+def test_nothing_that_a_start_makes_is_looked_through_for_what_may_go(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def run(settings: Settings, on_ready: Callable, load: object) -> None:
+        assert not gc.isenabled()
+        on_ready(app.Addresses("127.0.0.1:1", None))
+
+    monkeypatch.setattr(app, "run", run)
+    monkeypatch.setattr(early_load, "EarlyLoad", lambda settings: None)
+    monkeypatch.setattr(logs, "configure_logging", lambda *_: None)
+    try:
+        cli.serve()
+        assert gc.isenabled()
+        assert gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
+        gc.enable()
 
 
 def test_commands_that_only_ask_do_not_load_torch():

@@ -148,7 +148,7 @@ class Server:
         await pools.start()
         return PooledAnswers(
             pools,
-            capacity=settings.cache_pool_size,
+            most_at_once=min(settings.cache_pool_size, settings.queue_capacity_sequences),
             shared_deadline_seconds=settings.default_deadline_seconds,
         )
 
@@ -244,13 +244,13 @@ class Server:
         await self._models.start()
 
 
-async def run(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
+async def run(settings: Settings, on_ready: Callable[[Addresses], None], load: ModelLoader) -> None:
     """Serve until SIGTERM, or Ctrl-C, which does not wait for load balancers; reload on SIGHUP.
 
     Raises:
         UserError: the server could not start.
     """
-    server = Server(settings)
+    server = Server(settings, load)
     stopping = _signals()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     try:

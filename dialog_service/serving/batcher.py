@@ -1,8 +1,9 @@
 """Gathers requests into batches for one model. Knows no torch and no grpc.
 
 The rule: wait for a first request, then for others until ``max_wait_seconds`` after it came or the
-batch is full. The batch runs in the worker thread; requests that come meanwhile join it between
-two decode steps, in their order, as soon as there is room, and each is answered when it is done.
+batch is full; but where the last request was answered alone, begin at once. The batch runs in the
+worker thread; requests that come meanwhile join it between two decode steps, in their order, as
+soon as there is room, and each is answered when it is done.
 Sizes count sequences (the replies asked for), not requests. A full queue refuses at once. Work
 whose caller has gone or whose deadline has passed leaves the queue, and the batch.
 
@@ -45,6 +46,9 @@ class Generates(Protocol):
 
         ``on_reply`` is told of the replies of a result, in order, as soon as they are known.
         """
+
+    def warm_up(self, reply_count: int) -> None:
+        """Do on this thread what only the first of many requests has to wait for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +114,17 @@ class Batcher:
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
         self._loop_task: asyncio.Task[None] | None = None
+        self._may_have_company = True  # nobody knows before there was a batch
         self._batch_seconds = 0.1  # of the latest batch; a guess before there was one
         self._is_closed = False
+
+    async def warm_up(self) -> None:
+        """Return when the thread has generated: some of what that takes, each finds out by itself.
+
+        How a library adds up depends on how many threads share it, for one.
+        """
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._generator.warm_up, 1)
 
     def start(self) -> None:
         """Begin to take requests off the queue."""
@@ -213,10 +226,12 @@ class Batcher:
                 await self._execute(jobs)
 
     async def _first(self) -> None:
-        """Return when there is a batch to run: full, or its first job has waited long enough."""
+        """Return when there is a batch to run: full, or its first job need not wait any longer."""
         while not self._queue and not self._background:
             self._changed.clear()
             await self._changed.wait()
+        if not self._may_have_company:
+            return
         with contextlib.suppress(TimeoutError):
             while self._queue and self._queued_sequences < self._limits.max_batch_sequences:
                 until = self._queue[0].queued_at + self._limits.max_wait_seconds
@@ -250,23 +265,30 @@ class Batcher:
         for job, outcome in zip(jobs, outcomes, strict=True):
             self._settle(job, outcome)
         self._running = []
+        if not jobs[0].is_background:
+            self._may_have_company = len(jobs) > 1  # those who joined, too
 
     def _settle(self, job: _Job, outcome: _Outcome) -> None:
         """Answer a job, once; background work that gave way goes back to the head of its queue."""
         if job.answer.done():
             return
         if isinstance(outcome, GenerationResult):
-            started = job.started_at or job.queued_at
-            queue_seconds = started - job.queued_at
-            seconds = self._batch_seconds = asyncio.get_running_loop().time() - started
-            self._metrics.queue_duration_seconds.observe(queue_seconds)
-            self._metrics.inference_duration_seconds.observe(seconds)
-            job.answer.set_result(Generated(outcome, queue_seconds, seconds))
+            job.answer.set_result(self._timed(job, outcome))
         elif outcome is None and job.is_background:
             job.started_at = None
             self._background.appendleft(job)
         else:
             _fail(job, outcome or GenerationFailed("the model gave nothing"))
+
+    def _timed(self, job: _Job, result: GenerationResult) -> Generated:
+        """A result and where its time went; the figures are of what somebody waits for."""
+        started = job.started_at or job.queued_at
+        queue_seconds = started - job.queued_at
+        seconds = self._batch_seconds = asyncio.get_running_loop().time() - started
+        if not job.is_background:
+            self._metrics.queue_duration_seconds.observe(queue_seconds)
+            self._metrics.inference_duration_seconds.observe(seconds)
+        return Generated(result, queue_seconds, seconds)
 
     def _generate(self, jobs: list[_Job], company: Company) -> list[_Outcome]:
         """In the worker thread: a batch, to which others join; an outcome for each job in it.

@@ -43,9 +43,6 @@ _TURNS = 10
 class CacheObserver(Protocol):
     """Told what happens; must neither block nor raise."""
 
-    def on_result(self, status: CacheStatus) -> None:
-        """A draw ended with HIT, MISS or DEGRADED."""
-
     def on_error(self, op: str) -> None:
         """One command failed: "draw", "add", "texts" or "ping"."""
 
@@ -69,8 +66,11 @@ def connect(url: str, *, timeout_seconds: float) -> Redis:
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
-    except ValueError as error:
-        raise ConfigError(f"not a Redis URL: {error}") from error
+    except ValueError:  # which may repeat a part of the password
+        raise ConfigError(
+            "redis_url: must begin with redis://, rediss:// or unix://, have a number for a port, "
+            "and / @ : # ? % of a password percent-encoded"
+        ) from None
     return Redis.from_pool(pool)
 
 
@@ -202,11 +202,8 @@ class CandidatePools:
     async def draw(self, key: PoolKey, count: int) -> Draw:
         """``count`` different candidates, or fewer, drawn with fresh randomness."""
         if (line := self._usable_line()) is not None:
-            draw = await self._draw_from_redis(line, key, count)
-        else:
-            draw = self._local.draw(key, count)
-        self._observer.on_result(draw.status)
-        return draw
+            return await self._draw_from_redis(line, key, count)
+        return self._local.draw(key, count)
 
     async def add(
         self,

@@ -1,12 +1,14 @@
 """Where the checkpoints to serve lie, whether one has changed, and how it becomes a model."""
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from dialog_service.checkpoint import (
     CONFIG,
@@ -18,12 +20,11 @@ from dialog_service.checkpoint import (
     load_checkpoint,
 )
 from dialog_service.errors import CheckpointError, ConfigError
-from dialog_service.generation import GenerationRequest, Generator, SamplingParameters
+from dialog_service.generation import Generator
 from dialog_service.serving.registry import LoadedModel
 from dialog_service.serving.settings import Settings
 from dialog_service.serving.watched_file import file_stamp
 
-_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _OF_THE_FILE_SYSTEM = "lost+found"  # stands in the root of a volume
 
@@ -87,9 +88,8 @@ def load_model(location: Location, settings: Settings) -> LoadedModel:
         precision=settings.precision,
         max_context_tokens=settings.max_input_tokens,
     )
-    _log.info("%s/%s: %s products on %s", name, version, generator.precision, generator.device)
     for reply_count in (1, settings.max_batch_sequences):
-        generator.generate([_warm_up(reply_count, generator.defaults)])
+        generator.warm_up(reply_count)
     return LoadedModel(
         name=name,
         version=version,
@@ -98,8 +98,19 @@ def load_model(location: Location, settings: Settings) -> LoadedModel:
     )
 
 
-def _warm_up(reply_count: int, sampling: SamplingParameters) -> GenerationRequest:
-    return GenerationRequest(turns=("hello",), reply_count=reply_count, sampling=sampling, seed=0)
+def loading_thread() -> ThreadPoolExecutor:
+    """One thread that loads, on one core, so that another may generate on all of them.
+
+    Every thread that has run torch on several cores keeps helpers of its own, and where those are
+    more than the cores, OpenMP lets them all sleep between two products: on two cores replies then
+    take two to three times as long. The number that torch keeps for new threads stays.
+    """
+    cores = torch.get_num_threads()
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+    thread.submit(torch.get_num_threads).result()  # else torch would set the number once more
+    thread.submit(torch.set_num_threads, 1).result()
+    torch.set_num_threads(cores)
+    return thread
 
 
 def _fingerprint(directory: Path, max_context_tokens: int) -> str:

@@ -74,11 +74,12 @@ class EmbeddedRedis:
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.wait({self._supervisor})
+        if self._server is not None:
+            await _end(self._server)
+            await self._tell_watchdog("")
         if self._watchdog is not None and self._watchdog.stdin is not None:
             self._watchdog.stdin.close()
             await self._watchdog.wait()
-        if self._server is not None:
-            await _end(self._server)
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
 

@@ -21,20 +21,24 @@ _RETENTION_SECONDS = 7 * 24 * 3600
 _MAX_BATCH_TOKENS = 1000  # a script can hand some thousand values to one command
 
 # KEYS: the counter, whose braces keep every key made from it in one slot of a cluster.
-# ARGV: tokens of a segment, whole segments, seconds to keep, unigrams, bigrams, distinct unigrams,
-# then the distinct unigrams and the distinct bigrams.
+# ARGV: tokens of a segment, whole segments, seconds to keep, unigrams, bigrams, then the distinct
+# unigrams and the distinct bigrams, a line for each: to send them one by one is slow.
 PUBLISH = """
 local counter, segment_tokens, whole = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local retention, tokens, bigrams = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local split = 6 + tonumber(ARGV[6])
 local function key(index, part) return string.format('%s:%d:%s', counter, index, part) end
+local function lines(text)
+  local found = {}
+  for line in string.gmatch(text, '[^\\n]+') do found[#found + 1] = line end
+  return found
+end
 
 local after = redis.call('INCRBY', counter, tokens)
 local index = math.floor((after - tokens) / segment_tokens)
 redis.call('HINCRBY', key(index, 'total'), '1', tokens)
 redis.call('HINCRBY', key(index, 'total'), '2', bigrams)
-redis.call('PFADD', key(index, '1'), unpack(ARGV, 7, split))
-redis.call('PFADD', key(index, '2'), unpack(ARGV, split + 1))
+redis.call('PFADD', key(index, '1'), unpack(lines(ARGV[6])))
+redis.call('PFADD', key(index, '2'), unpack(lines(ARGV[7])))
 for _, part in ipairs({'total', '1', '2'}) do
   redis.call('EXPIRE', key(index, part), retention)
 end
@@ -110,10 +114,9 @@ class FleetWindow:
         unigrams, bigrams = (
             [" ".join(ngram) for tokens in replies for ngram in ngrams(tokens, n)] for n in (1, 2)
         )
-        distinct = dict.fromkeys(unigrams)
-        sizes = (len(unigrams), len(bigrams), len(distinct))
+        distinct = ("\n".join(dict.fromkeys(texts)) for texts in (unigrams, bigrams))
         rules = (*self.read_arguments, _RETENTION_SECONDS)
-        return (*rules, *sizes, *distinct, *dict.fromkeys(bigrams))
+        return (*rules, len(unigrams), len(bigrams), *distinct)
 
     def batches(self, replies: Sequence[Reply]) -> Iterator[list[Reply]]:
         """The replies, in order, in batches of a segment's tokens or fewer."""

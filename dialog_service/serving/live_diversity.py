@@ -8,29 +8,22 @@ ratios is no ratio of the fleet. Knows no metrics library.
 
 import asyncio
 import contextlib
-import enum
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from redis.exceptions import RedisError
 
 from dialog_service.serving.cache import connect
 from dialog_service.serving.fleet_window import PUBLISH, READ, FleetCounts, FleetWindow, Reply
 from dialog_service.serving.token_window import TokenWindow
+from dialog_service.serving.window_figures import Source, WindowFigure
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 1.0  # nobody waits
 _FAILURES = (RedisError, OSError, TypeError, ValueError)  # the last two: its answer is none
-
-
-class Source(enum.StrEnum):
-    """Where a reply came from."""
-
-    FRESH = "fresh"
-    CACHE = "cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +32,6 @@ class _Stream:
 
     model: str
     source: Source
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowFigure:
-    """One Dist-n; alerts look at full windows only."""
-
-    model: str
-    n: int
-    scope: Literal["replica", "fleet"]
-    source: Source
-    distinct_ratio: float
-    window_tokens: int  # tokens (unigrams, whatever n) the figure is about
-    is_full: bool  # holds the number of tokens the window was asked to hold
 
 
 class DiversityObserver(Protocol):
@@ -105,9 +85,10 @@ class LiveDiversity:
 
         No replies are fine: from then on the fleet's figures of the model are read.
         """
-        for each in Source:
-            self._own.setdefault(_Stream(model, each), TokenWindow(self._window_tokens))
         stream = _Stream(model, source)
+        if stream not in self._own:
+            for each in Source:
+                self._own[_Stream(model, each)] = TokenWindow(self._window_tokens)
         for tokens in replies:
             self._own[stream].add(tokens)
         if self._client is not None:

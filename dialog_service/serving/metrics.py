@@ -9,8 +9,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from dialog_service.serving.live_diversity import WindowFigure
-from dialog_service.serving.pools import CacheStatus
+from dialog_service.serving.window_figures import WindowFigure
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -105,7 +104,7 @@ class Metrics:
     def _cache(self) -> None:
         self.cache_requests = Counter(
             "dialog_cache_requests_total",
-            "Requests by what the cache did: hit, miss, bypass, degraded.",
+            "Requests answered, by what the cache did: hit, miss, bypass, degraded.",
             ["result"],
             registry=self.registry,
         )
@@ -148,10 +147,6 @@ class Metrics:
             buckets=_RATIOS,
             registry=self.registry,
         )
-
-    def on_result(self, status: CacheStatus) -> None:
-        """Count a request by what the cache did."""
-        self.cache_requests.labels(status.value).inc()
 
     def on_error(self, op: str) -> None:
         """Count a failed Redis command."""

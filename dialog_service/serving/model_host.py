@@ -36,9 +36,12 @@ class ModelHost:
         self._live = live
         self._leaving: dict[ServedModel, asyncio.Task[None]] = {}
 
-    def serve(self, loaded: LoadedModel, *, instead_of: ServedModel | None = None) -> ServedModel:
+    async def serve(
+        self, loaded: LoadedModel, *, instead_of: ServedModel | None = None
+    ) -> ServedModel:
         """Take requests for a model, from now on and in the place of another, if one is given."""
         batcher = Batcher(loaded.generator, self._limits, self._metrics)
+        await batcher.warm_up()
         batcher.start()
         model = ServedModel(loaded=loaded, batcher=batcher, blocklist=self._blocklist)
         self._registry.add(model)

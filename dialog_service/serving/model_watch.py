@@ -10,12 +10,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
-import torch
 
 from dialog_service.errors import CheckpointError, UserError
-from dialog_service.serving.checkpoint_places import Location, Stamp, locations
+from dialog_service.serving.checkpoint_places import Location, Stamp, loading_thread, locations
 from dialog_service.serving.metrics import Metrics
 from dialog_service.serving.model_host import ModelHost
 from dialog_service.serving.registry import LoadedModel, ModelRegistry, ServedModel
@@ -51,7 +48,7 @@ class ModelWatch:
         self._trouble = ""
         self._asked = asyncio.Event()
         # Always the same thread: what one frees, another would not use again.
-        self._thread = _loading_thread()
+        self._thread = loading_thread()
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -142,11 +139,12 @@ class ModelWatch:
             self._refused.add(location)
             return error
         self._refused.discard(location)
-        self._metrics.model_loads.labels("ok").inc()
         old = self._served.get(location)
         if not (old and _is_same(old.loaded, loaded)):
-            self._served[location] = self._host.serve(loaded, instead_of=old)
-            _log.info("serving %s", loaded.version_name)
+            self._served[location] = await self._host.serve(loaded, instead_of=old)
+            how = loaded.generator.precision, loaded.generator.device
+            _log.info("serving %s: %s products on %s", loaded.version_name, *how)
+        self._metrics.model_loads.labels("ok").inc()
         return None
 
     def _loaded(self, location: Location, stamp: Stamp) -> LoadedModel:
@@ -196,18 +194,3 @@ def _is_same(one: LoadedModel, other: LoadedModel) -> bool:
 
 def _tell(error: UserError) -> None:
     _log.error("not loaded, all else is served as before: %s", error)
-
-
-def _loading_thread() -> ThreadPoolExecutor:
-    """One thread that loads, on one core, so that another may generate on all of them.
-
-    Every thread that has run torch on several cores keeps helpers of its own, and where those are
-    more than the cores, OpenMP lets them all sleep between two products: on two cores replies then
-    take two to three times as long. The number that torch keeps for new threads stays.
-    """
-    cores = torch.get_num_threads()
-    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
-    thread.submit(torch.get_num_threads).result()  # else torch would set the number once more
-    thread.submit(torch.set_num_threads, 1).result()
-    torch.set_num_threads(cores)
-    return thread

@@ -5,18 +5,20 @@ where the pool is complete. The random commands of Redis may not precede a write
 Redis 7, so the client sends a seed.
 """
 
-_DROP_FOREIGN_TYPES = """
+# Either hash may have been evicted without the other: counts of no candidates are none.
+_DROP_STRAYS = """
 local candidates, served = KEYS[1], KEYS[2]
 for _, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', candidates, served) end
 end
+if redis.call('EXISTS', candidates) == 0 then redis.call('DEL', served) end
 """
 
 # ARGV: count, times served at which a candidate leaves, seed, capacity, share.
 # Returns: KEYS[1], candidates before, candidates after, is complete, then the candidates drawn.
 DRAW = (
-    _DROP_FOREIGN_TYPES
+    _DROP_STRAYS
     + """
 local count, retire_after = tonumber(ARGV[1]), tonumber(ARGV[2])
 math.randomseed(tonumber(ARGV[3]))
@@ -44,7 +46,7 @@ return {candidates, #ids, redis.call('HLEN', candidates), is_complete, unpack(dr
 # ARGV: capacity, TTL in ms, times served already, is complete, is refresh, then id and candidate
 # in turn.
 ADD = (
-    _DROP_FOREIGN_TYPES
+    _DROP_STRAYS
     + """
 local capacity, ttl, times_served = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local is_complete, is_refresh = ARGV[4] == '1', ARGV[5] == '1'

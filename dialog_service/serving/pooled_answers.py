@@ -31,17 +31,17 @@ class PooledAnswers:
     """Draws from pools, and fills them."""
 
     def __init__(
-        self, pools: CandidatePools, *, capacity: int, shared_deadline_seconds: float
+        self, pools: CandidatePools, *, most_at_once: int, shared_deadline_seconds: float
     ) -> None:
         """Nothing under way.
 
         Args:
             pools: the cache.
-            capacity: candidates that a pool grows to.
+            most_at_once: candidates that one request generates for others besides its own.
             shared_deadline_seconds: for work that is not of one caller alone.
         """
         self._pools = pools
-        self._capacity = capacity
+        self._most_at_once = most_at_once
         self._shared_deadline_seconds = shared_deadline_seconds
         self._fills: SingleFlight[Generated] = SingleFlight()
         self._asking: Counter[PoolKey] = Counter()
@@ -107,7 +107,7 @@ class PooledAnswers:
         if self._fills.is_running(key):
             return await self._fill(ask, draw, seed)
         for_others = self._asking[key] - 1 + (_AHEAD if draw.pool_size else 0)
-        wanted = min(draw.missing + for_others * ask.query.candidate_count, self._capacity)
+        wanted = min(draw.missing + for_others * ask.query.candidate_count, self._most_at_once)
         return await self._fills.run(key, partial(self._fill, ask, draw, seed, wanted))
 
     async def _draw(self, ask: Ask, key: PoolKey) -> Draw:
@@ -131,9 +131,9 @@ class PooledAnswers:
             seed=seed,
             excluded=(candidate.text for candidate in draw.candidates),
         )
-        deadline = asyncio.get_running_loop().time() + self._shared_deadline_seconds
+        shared = asyncio.get_running_loop().time() + self._shared_deadline_seconds
         generated = await ask.model.batcher.submit(
-            request, deadline=deadline, on_reply=_after(draw, ask.on_reply)
+            request, deadline=max(shared, ask.deadline), on_reply=_after(draw, ask.on_reply)
         )
         own = generated.result.candidates[: draw.missing]
         rest = generated.result.candidates[draw.missing :]

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from dialog_service.generation import Candidate, SamplingParameters
@@ -70,11 +71,7 @@ class PoolKey:
             sampling: complete, with every default filled in; the order of its stops is no matter.
         """
         context = "\n".join(normalise(turn) for turn in turns)  # normalised text has no newline
-        parameters = asdict(sampling)
-        stop = sorted(set(parameters.pop("stop")))
-        numbers = {name: float(value) + 0.0 for name, value in parameters.items()}
-        canonical = json.dumps({**numbers, "stop": stop}, sort_keys=True)
-        digests = f"{_sha256(context)}:{_sha256(canonical)}"
+        digests = f"{_sha256(context)}:{_sampling_digest(sampling)}"
         return cls(f"dlg:v1:{{{quote(model_version, safe='/')}:{digests}}}")
 
     @property
@@ -122,6 +119,15 @@ class Served:
 
 
 NOTHING = Served(candidates=(), size_before=0, size_after=0, is_complete=False)
+
+
+@lru_cache(maxsize=256)  # nearly everybody asks for the same
+def _sampling_digest(sampling: SamplingParameters) -> str:
+    """The same for all that sample alike."""
+    parameters = asdict(sampling)
+    stop = sorted(set(parameters.pop("stop")))
+    numbers = {name: float(value) + 0.0 for name, value in parameters.items()}
+    return _sha256(json.dumps({**numbers, "stop": stop}, sort_keys=True))
 
 
 def _sha256(text: str) -> str:

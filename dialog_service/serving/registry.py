@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
+
 from dialog_service.checkpoint import CheckpointMeta
 from dialog_service.errors import UnknownModel
 from dialog_service.generation import ModelLimits, SamplingParameters
@@ -22,6 +24,8 @@ class ReplyModel(Generates, Protocol):
     limits: ModelLimits
     defaults: SamplingParameters
     is_deterministic: bool
+    precision: str
+    device: torch.device
     meta: CheckpointMeta
 
     def truncates(self, turns: Sequence[str]) -> bool:

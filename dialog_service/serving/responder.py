@@ -13,7 +13,7 @@ from dialog_service.replies import Candidate, OnReply
 from dialog_service.selection import select
 from dialog_service.serving import tracing
 from dialog_service.serving.answers import Answer, Ask, Response, fresh_seed
-from dialog_service.serving.live_diversity import LiveDiversity, Source
+from dialog_service.serving.live_diversity import LiveDiversity
 from dialog_service.serving.metrics import Metrics
 from dialog_service.serving.pooled_answers import PooledAnswers
 from dialog_service.serving.pools import CacheStatus
@@ -26,6 +26,7 @@ from dialog_service.serving.validation import (
     ServerLimits,
     validated,
 )
+from dialog_service.serving.window_figures import Source
 
 
 class Responder:
@@ -89,6 +90,7 @@ class Responder:
         return response
 
     def _count(self, response: Response) -> None:
+        self._metrics.cache_requests.labels(response.answer.cache.value).inc()
         self._metrics.replies.inc(len(response.replies))
         for reply in response.replies:
             self._metrics.reply_tokens.observe(reply.token_count)
@@ -121,10 +123,8 @@ class Responder:
     async def _answer(self, ask: Ask) -> Answer:
         mode = ask.query.cache_mode
         if self._pooled is None or ask.query.seed is not None or mode is CacheMode.BYPASS:
-            self._metrics.on_result(CacheStatus.BYPASS)
             return await _generated(ask, CacheStatus.BYPASS)
         if mode is CacheMode.REFRESH:
-            self._metrics.on_result(CacheStatus.MISS)
             answer = await _generated(ask, CacheStatus.MISS)
             await self._pooled.refresh(ask, answer)
             return answer

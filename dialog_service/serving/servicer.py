@@ -11,12 +11,13 @@ from dialog_service.generation import Candidate, FinishReason, SamplingParameter
 from dialog_service.serving.answers import Response
 from dialog_service.serving.batcher import Generated
 from dialog_service.serving.interceptors import REQUEST_ID
-from dialog_service.serving.live_diversity import LiveDiversity, Source, WindowFigure
+from dialog_service.serving.live_diversity import LiveDiversity
 from dialog_service.serving.pools import CacheStatus
 from dialog_service.serving.registry import LoadedModel, ModelRegistry
 from dialog_service.serving.responder import Responder
 from dialog_service.serving.statuses import status_of
 from dialog_service.serving.validation import (
+    MAX_TURNS,
     AskedSampling,
     AskedSelection,
     CacheMode,
@@ -24,6 +25,7 @@ from dialog_service.serving.validation import (
     Strategy,
     Turn,
 )
+from dialog_service.serving.window_figures import Source, WindowFigure
 from dialog_service.v1 import dialog_pb2 as pb
 from dialog_service.v1 import dialog_pb2_grpc
 
@@ -211,9 +213,10 @@ def requests_in(message: object) -> int:
 
 
 def _reply_request(request: pb.GenerateRepliesRequest) -> ReplyRequest:
+    turns = request.turns[: MAX_TURNS + 1]  # a message has room for millions, which take seconds
     return ReplyRequest(
         model=request.model,
-        turns=tuple(Turn(speaker=turn.speaker, text=turn.text) for turn in request.turns),
+        turns=tuple(Turn(speaker=turn.speaker, text=turn.text) for turn in turns),
         reply_count=request.reply_count if request.HasField("reply_count") else None,
         sampling=_asked_sampling(request.sampling),
         selection=_asked_selection(request.selection),

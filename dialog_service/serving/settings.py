@@ -119,7 +119,10 @@ class Settings(BaseSettings):
         "server started for this process; off: no cache.",
     )
     cache_ttl_seconds: float = Field(
-        default=3600.0, gt=0, description="Life of a pool of candidates, give or take a tenth."
+        default=3600.0,
+        gt=0,
+        le=365 * 86_400,
+        description="Life of a pool of candidates, give or take a tenth.",
     )
     cache_pool_size: int = Field(
         default=64, ge=1, le=1024, description="Candidates that a pool grows to."
@@ -148,7 +151,10 @@ class Settings(BaseSettings):
         default=30.0, ge=0, le=3600, description="Then let requests under way finish this long."
     )
     max_connection_age_seconds: float = Field(
-        default=600.0, gt=0, description="Connections are renewed after this, to rebalance load."
+        default=600.0,
+        gt=0,
+        le=2_000_000,
+        description="Connections are renewed after this, to rebalance load.",
     )
     max_concurrent_streams: int = Field(
         default=1000,

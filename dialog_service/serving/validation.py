@@ -5,11 +5,13 @@ Knows the API's rules and no protobuf: ``None`` stands for what a caller left ou
 
 import enum
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dialog_service.errors import FieldViolation, InvalidRequest
 from dialog_service.generation import SamplingParameters
+from dialog_service.replies import MAX_REPLY_TOKENS
 from dialog_service.selection import MmrSelection, NoSelection, Selection
 from dialog_service.text import normalise
 
@@ -19,9 +21,9 @@ DEFAULT_REPLIES = 5
 # The same for every reply_count, so that a seed's first five of ten replies are its five.
 DEFAULT_CANDIDATES = 32
 DEFAULT_RELEVANCE_WEIGHT = 0.5
+MAX_TURNS = 1000
 MAX_TEXT_CHARACTERS = 4096
 MAX_SPEAKER_CHARACTERS = 128
-MAX_REPLY_TOKENS = 100
 MAX_STOPS = 4
 MAX_STOP_CHARACTERS = 64
 SEED_LIMIT = 2**63
@@ -165,6 +167,7 @@ class _Checks:
 
     def turns(self, turns: tuple[Turn, ...], used: int) -> None:
         self.require(bool(turns), "turns", "must hold the utterance to answer")
+        self.require(len(turns) <= MAX_TURNS, "turns", f"must be no more than {MAX_TURNS}")
         for index, turn in enumerate(turns):
             name = f"turns[{index}]"
             self.characters(f"{name}.speaker", turn.speaker, MAX_SPEAKER_CHARACTERS)
@@ -175,8 +178,11 @@ class _Checks:
 
     def characters(self, name: str, text: str, limit: int) -> bool:
         """Whether a text is short enough and free of what cannot be kept."""
-        is_short = len(text) <= limit
-        self.require(is_short, name, f"has {len(text)} characters, more than {limit}")
+        # A ligature may stand for eighteen characters, each of which the model's text holds.
+        written_out = unicodedata.normalize("NFKC", text[: limit + 1])
+        length = max(len(text), len(written_out))
+        is_short = length <= limit
+        self.require(is_short, name, f"has {length} characters, more than {limit}")
         bad = _NOT_KEPT.search(text)
         at = f"{ord(bad[0]):04X} at {bad.start()}" if bad else ""
         self.require(not bad, name, f"has a character that cannot be kept: U+{at}")

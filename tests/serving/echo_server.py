@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
+import torch
 
 from dialog_service.checkpoint import CheckpointMeta
 from dialog_service.generation import (
@@ -57,6 +58,7 @@ class EchoModel:
         )
         self.defaults = SamplingParameters()
         self.meta = META
+        self.precision, self.device = "no", torch.device("cpu")
         self.is_deterministic = is_deterministic
         self.variety = variety
         self.fingerprint = fingerprint
@@ -64,6 +66,7 @@ class EchoModel:
         self.early = 0
         self.batches: list[list[GenerationRequest]] = []
         self.finished: list[GenerationRequest] = []
+        self.warm_ups: list[str] = []  # the threads they were on
         self._released = threading.Event()
         self._released.set()
 
@@ -75,8 +78,16 @@ class EchoModel:
         """Let batches go on."""
         self._released.set()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a batch has come to where it is held."""
+        return bool(self.batches)
+
     def truncates(self, turns: Sequence[str]) -> bool:
         return len(turns[-1]) > 200
+
+    def warm_up(self, reply_count: int) -> None:
+        self.warm_ups.append(threading.current_thread().name)
 
     def generate(
         self,

@@ -6,14 +6,13 @@
 replies it has to one thing said.
 """
 
-import functools
 import os
 from collections import deque
 
 from echo_server import EchoModel, loaded
 
 from dialog_service import cli
-from dialog_service.serving import app
+from dialog_service.serving import early_load
 
 
 def model() -> EchoModel:
@@ -25,5 +24,5 @@ def model() -> EchoModel:
 
 
 if __name__ == "__main__":
-    app.Server = functools.partial(app.Server, load=lambda *_: loaded(model()))
+    early_load.EarlyLoad = lambda settings: lambda *_: loaded(model())
     cli.main()

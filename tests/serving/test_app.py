@@ -80,6 +80,12 @@ async def test_while_it_loads_a_server_is_alive_and_not_ready():
     assert shed("dialog_requests_shed_total", {"reason": "loading"}) >= 1
 
 
+async def test_a_server_is_ready_when_the_thread_that_generates_has_done_so():
+    async with running() as service:
+        [thread] = service.model.warm_ups
+        assert thread.startswith("generate")
+
+
 async def test_a_draining_server_serves_on_then_refuses_and_finishes_what_it_has():
     async with running() as service:
         draining = asyncio.create_task(service.server.drain(delay_seconds=0.2))

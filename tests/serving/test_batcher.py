@@ -44,6 +44,16 @@ def submit_background(batcher: Batcher, asked: GenerationRequest) -> asyncio.Tas
     return asyncio.create_task(batcher.submit_background(asked, deadline=deadline))
 
 
+async def held(
+    batcher: Batcher, model: EchoModel, asked: GenerationRequest, by=submit
+) -> asyncio.Task:
+    """A request that is under way, and gets no further before ``model.release``."""
+    model.hold()
+    task = by(batcher, asked)
+    await until(lambda: model.has_begun)
+    return task
+
+
 def sizes(model: EchoModel) -> list[list[int]]:
     return [[one.reply_count for one in batch] for batch in model.batches]
 
@@ -98,6 +108,19 @@ async def test_a_full_batch_does_not_wait():
     assert loop.time() - started < 2
 
 
+async def test_who_was_alone_before_does_not_wait_but_who_had_company_does():
+    model = EchoModel()
+    async with batching(model, max_wait_seconds=2) as batcher:
+        await submit(batcher, request(count=64))  # a full batch, alone
+        async with asyncio.timeout(1):
+            await submit(batcher, request())
+            await asyncio.gather(submit(batcher, request()), submit(batcher, request()))
+        first = submit(batcher, request())
+        await asyncio.sleep(0.05)
+        await asyncio.gather(first, submit(batcher, request()))
+    assert sizes(model) == [[64], [1], [1, 1], [1, 1]]
+
+
 async def test_the_wait_is_counted_from_the_first_request():
     model = EchoModel()
     loop = asyncio.get_running_loop()
@@ -116,9 +139,7 @@ async def test_the_wait_is_counted_from_the_first_request():
 async def test_a_full_queue_refuses_at_once_and_only_the_newcomer():
     model = EchoModel()
     async with batching(model, queue_capacity_sequences=10, max_batch_sequences=2) as batcher:
-        model.hold()
-        running = submit(batcher, request("first", count=2))
-        await until(lambda: model.batches)
+        running = await held(batcher, model, request("first", count=2))
         waiting = [submit(batcher, request(count=5)) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded) as refusal:
@@ -132,10 +153,8 @@ async def test_a_full_queue_refuses_at_once_and_only_the_newcomer():
 async def test_the_depth_is_that_of_every_queue_together():
     metrics, models = Metrics(), (EchoModel(), EchoModel())
     async with batching(models[0], metrics) as one, batching(models[1], metrics) as other:
-        for model in models:
-            model.hold()
-        under_way = [submit(batcher, request(count=9)) for batcher in (one, other)]
-        await until(lambda: all(model.batches for model in models))
+        batchers = zip((one, other), models, strict=True)
+        under_way = [await held(*each, request(count=9)) for each in batchers]
         waiting = [submit(one, request(count=3)), submit(other, request(count=4))]
         await until(lambda: depth(metrics) == 7)
         for model in models:
@@ -152,9 +171,7 @@ async def test_work_cancelled_in_the_queue_never_reaches_the_model_and_frees_its
     model, metrics = EchoModel(), Metrics()
     limits = {"queue_capacity_sequences": 1, "max_batch_sequences": 1}
     async with batching(model, metrics, **limits) as batcher:
-        model.hold()
-        running = submit(batcher, request("first"))
-        await until(lambda: model.batches)
+        running = await held(batcher, model, request("first"))
         gone = submit(batcher, request("gone"))
         await asyncio.sleep(0)
         gone.cancel()
@@ -184,9 +201,7 @@ async def test_work_cancelled_in_a_batch_leaves_it_and_its_mates_stay():
 async def test_a_deadline_that_passes_in_the_queue_drops_the_work():
     model = EchoModel()
     async with batching(model, max_batch_sequences=1) as batcher:
-        model.hold()
-        running = submit(batcher, request("first"))
-        await until(lambda: model.batches)
+        running = await held(batcher, model, request("first"))
         with pytest.raises(DeadlinePassed):
             await submit(batcher, request("late"), seconds=0.02)
         model.release()
@@ -273,9 +288,7 @@ async def test_whoever_has_gone_is_told_nothing():
 async def test_background_work_waits_until_nobody_else_does():
     model = EchoModel()
     async with batching(model, max_batch_sequences=1) as batcher:
-        model.hold()
-        first = submit(batcher, request("first"))
-        await until(lambda: model.batches)
+        first = await held(batcher, model, request("first"))
         growth = submit_background(batcher, request("growth"))
         second = submit(batcher, request("second"))
         await asyncio.sleep(0)
@@ -285,25 +298,24 @@ async def test_background_work_waits_until_nobody_else_does():
 
 
 async def test_background_work_gives_way_and_starts_again():
-    model = EchoModel()
-    async with batching(model) as batcher:
-        model.hold()
-        growth = submit_background(batcher, request("growth", count=3))
-        await until(lambda: model.batches)
+    model, metrics = EchoModel(), Metrics()
+    async with batching(model, metrics) as batcher:
+        growth = await held(batcher, model, request("growth", count=3), submit_background)
         urgent = submit(batcher, request("urgent"))
         await until(lambda: len(model.batches) == 2)
         model.release()
         await urgent
         assert len(texts(await growth)) == 3
+    for stage in ("queue", "inference"):  # figures of what somebody waits for
+        counted = f"dialog_{stage}_duration_seconds_count"
+        assert metrics.registry.get_sample_value(counted) == 1
     assert [batch[0].turns[0] for batch in model.batches] == ["growth", "urgent", "growth"]
 
 
 async def test_closing_refuses_what_runs_what_waits_and_what_comes():
     model = EchoModel()
     async with batching(model, max_batch_sequences=1) as batcher:
-        model.hold()
-        running = submit(batcher, request("running"))
-        await until(lambda: model.batches)
+        running = await held(batcher, model, request("running"))
         waiting = [submit(batcher, request("waiting")), submit_background(batcher, request("idle"))]
         await asyncio.sleep(0)
         await batcher.close()
@@ -335,6 +347,10 @@ class SteppingModel(EchoModel):
         self.most_under_way = 0
         self.steps = 0
         self.joined_at: list[int] = []
+
+    @property
+    def has_begun(self) -> bool:
+        return self.steps > 0
 
     def generate(self, requests, is_abandoned, on_reply, company):
         self.batches.append(list(requests))
@@ -369,9 +385,7 @@ class SteppingModel(EchoModel):
 async def test_requests_join_a_batch_under_way_and_leave_it_first():
     model = SteppingModel()
     async with batching(model) as batcher:
-        model.hold()
-        long = submit(batcher, request("long", count=30))
-        await until(lambda: model.steps == 1)
+        long = await held(batcher, model, request("long", count=30))
         short = [submit(batcher, request(f"short {n}", seed=n)) for n in range(4)]
         model.release()
         for number, answer in enumerate(await asyncio.gather(*short)):
@@ -384,9 +398,7 @@ async def test_requests_join_a_batch_under_way_and_leave_it_first():
 async def test_one_beside_many_waits_four_steps_for_others_to_join_with():
     model = SteppingModel()
     async with batching(model) as batcher:
-        model.hold()
-        many = submit(batcher, request("many", count=40))
-        await until(lambda: model.steps == 1)
+        many = await held(batcher, model, request("many", count=40))
         one = submit(batcher, request("one"))
         await until(lambda: batcher._queue)
         model.release()
@@ -410,9 +422,7 @@ async def test_those_who_join_wait_for_room():
 async def test_one_that_joins_and_fails_fails_alone():
     model = SteppingModel()
     async with batching(model) as batcher:
-        model.hold()
-        first = submit(batcher, request("first", count=9))
-        await until(lambda: model.steps == 1)
+        first = await held(batcher, model, request("first", count=9))
         brief = submit(batcher, request("brief"))
         guilty = submit(batcher, request("poison"))
         model.release()
@@ -425,9 +435,7 @@ async def test_one_that_joins_and_fails_fails_alone():
 async def test_background_work_gives_way_to_one_that_joins():
     model = SteppingModel()
     async with batching(model) as batcher:
-        model.hold()
-        growth = submit_background(batcher, request("growth", count=20))
-        await until(lambda: model.steps == 1)
+        growth = await held(batcher, model, request("growth", count=20), submit_background)
         urgent = submit(batcher, request("urgent", count=3))
         await asyncio.sleep(0.01)
         model.release()
@@ -438,9 +446,7 @@ async def test_background_work_gives_way_to_one_that_joins():
 async def test_a_caller_who_joined_and_left_is_dropped():
     model = SteppingModel()
     async with batching(model) as batcher:
-        model.hold()
-        first = submit(batcher, request("first", count=9))
-        await until(lambda: model.steps == 1)
+        first = await held(batcher, model, request("first", count=9))
         gone = submit(batcher, request("gone", count=5))
         await until(lambda: batcher._queue)
         model.release()

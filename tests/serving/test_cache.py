@@ -19,12 +19,8 @@ Candidates = Callable[..., list[Candidate]]
 
 class Observer:
     def __init__(self) -> None:
-        self.results: list[CacheStatus] = []
         self.errors: list[str] = []
         self.redis_up: list[bool] = []
-
-    def on_result(self, status: CacheStatus) -> None:
-        self.results.append(status)
 
     def on_error(self, op: str) -> None:
         self.errors.append(op)
@@ -88,7 +84,7 @@ def seen_as(pools: CandidatePools, status: CacheStatus) -> CacheStatus:
 
 
 async def test_a_pool_gives_back_what_it_was_given(
-    pools: CandidatePools, candidates: Candidates, observer: Observer
+    pools: CandidatePools, candidates: Candidates
 ) -> None:
     empty = await pools.draw(KEY, 5)
     assert empty == Draw(missing=5, status=seen_as(pools, CacheStatus.MISS))
@@ -97,7 +93,6 @@ async def test_a_pool_gives_back_what_it_was_given(
     assert draw.status == seen_as(pools, CacheStatus.HIT)
     assert sorted(draw.candidates, key=lambda one: one.text) == candidates(5)
     assert (draw.missing, draw.pool_size, draw.wanted_growth) == (0, 5, 59)
-    assert observer.results == [empty.status, draw.status]
 
 
 async def test_draws_are_without_replacement_and_evenly_at_random(
@@ -189,6 +184,15 @@ async def test_a_complete_pool_is_served_as_it_is(
         draw = await pools.draw(KEY, 5)
         assert (draw.candidates, draw.missing) == (tuple(candidates(1)), 0)
         assert (draw.status, draw.wanted_growth) == (seen_as(pools, CacheStatus.HIT), 0)
+
+
+async def test_a_complete_pool_whose_candidates_redis_has_evicted_is_none(
+    redis_server, candidates: Candidates, observer: Observer
+) -> None:
+    async with opened(redis_server.url, observer) as pools:
+        await pools.add(KEY, candidates(1), Origin.ANSWER, is_complete=True)
+        await pools._line.client.delete(KEY.candidates)
+        assert await pools.draw(KEY, 5) == Draw(missing=5, status=CacheStatus.MISS)
 
 
 async def test_refresh_rebuilds(pools: CandidatePools, candidates: Candidates) -> None:
@@ -443,7 +447,9 @@ async def test_closing_twice_and_with_a_draw_under_way(redis_server, observer: O
     assert observer.errors == []
 
 
-def test_a_url_that_is_none_does_not_show_its_password() -> None:
-    with pytest.raises(ConfigError) as error:
-        connect("http://:secret@localhost", timeout_seconds=1)
+@pytest.mark.parametrize("password", ["secret@", "secret/1@", "secret#@", "secret:2@"])
+@pytest.mark.parametrize("scheme", ["http", "redis"])
+def test_a_url_that_is_none_does_not_show_its_password(scheme: str, password: str) -> None:
+    with pytest.raises(ConfigError, match="redis_url: must begin with redis://") as error:
+        connect(f"{scheme}://:{password}localhost:port", timeout_seconds=1)
     assert "secret" not in str(error.value)

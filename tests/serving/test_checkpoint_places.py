@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dialog_service.errors import CheckpointError, ConfigError
-from dialog_service.generation import GenerationRequest
+from dialog_service.generation import GenerationRequest, Generator
 from dialog_service.serving.checkpoint_places import Location, load_model, locations
 from dialog_service.serving.settings import Settings
 
@@ -50,6 +50,16 @@ def test_a_name_that_nobody_could_ask_for(tiny_checkpoint: Path):
     for name in ({"name": "not a name"}, {"version": "1/2"}):
         with pytest.raises(ConfigError, match="cannot be a model's name"):
             load_model(Location(directory=tiny_checkpoint, **name), Settings())
+
+
+def test_a_model_is_warmed_up_for_one_and_for_a_full_batch_and_not_for_long(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[GenerationRequest] = []
+    monkeypatch.setattr(Generator, "generate", lambda _, requests: asked.extend(requests))
+    load_model(Location(directory=tiny_checkpoint), Settings(max_batch_sequences=48))
+    assert [request.reply_count for request in asked] == [1, 48]
+    assert {request.sampling.max_tokens for request in asked} == {2}
 
 
 def test_a_stamp_tells_what_was_written_whatever_its_times_say(

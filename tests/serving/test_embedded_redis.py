@@ -82,6 +82,21 @@ async def test_runs_a_redis_that_keeps_nothing_and_leaves_nothing() -> None:
     assert not directory.exists()
 
 
+async def test_it_ends_its_server_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that the watchdog ends is missed by asyncio, which says so in the log."""
+    server, end = EmbeddedRedis(), embedded_redis._end
+    url = await server.start()
+    answered: list[bool] = []
+
+    async def ended(process: asyncio.subprocess.Process) -> None:
+        answered.append(ping(url))
+        await end(process)
+
+    monkeypatch.setattr(embedded_redis, "_end", ended)
+    await server.close()
+    assert answered == [True]
+
+
 async def test_a_server_that_dies_is_started_again_under_the_same_url() -> None:
     server = EmbeddedRedis()
     url = await server.start()

@@ -23,8 +23,7 @@ from test_app import served, settings
 from dialog_service.checkpoint import load_checkpoint, save_checkpoint
 from dialog_service.errors import CheckpointError, UserError
 from dialog_service.serving.app import Server
-from dialog_service.serving.checkpoint_places import Location, load_model
-from dialog_service.serving.model_watch import _loading_thread
+from dialog_service.serving.checkpoint_places import Location, load_model, loading_thread
 from dialog_service.v1 import dialog_pb2 as pb
 from dialog_service.v1 import dialog_pb2_grpc
 
@@ -495,7 +494,7 @@ def test_the_thread_that_loads_leaves_the_cores_to_those_that_generate():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        loading = _loading_thread()
+        loading = loading_thread()
         with ThreadPoolExecutor(1) as generating:
             assert generating.submit(torch.get_num_threads).result() == 3
         assert loading.submit(torch.get_num_threads).result() == 1

@@ -5,7 +5,6 @@ from prometheus_client import generate_latest
 
 from dialog_service.serving.live_diversity import Source, WindowFigure
 from dialog_service.serving.metrics import Metrics
-from dialog_service.serving.pools import CacheStatus
 
 NAMES = [
     "dialog_requests_total",
@@ -43,11 +42,9 @@ def test_two_servers_in_one_process_do_not_share_figures():
 
 def test_what_the_cache_tells_is_shown():
     metrics = Metrics()
-    metrics.on_result(CacheStatus.HIT)
     metrics.on_error("draw")
     metrics.on_redis_up(True)
     value = metrics.registry.get_sample_value
-    assert value("dialog_cache_requests_total", {"result": "hit"}) == 1
     assert value("dialog_cache_errors_total", {"op": "draw"}) == 1
     assert value("dialog_redis_up") == 1
     metrics.on_redis_up(False)

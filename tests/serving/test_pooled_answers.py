@@ -90,9 +90,22 @@ async def test_a_crowd_shares_a_few_batches_and_gets_different_replies(
     async with running(redis_url=redis_server.url) as service:
         service.model.seconds = 0.05
         answers = await asyncio.gather(*(service.ask() for _ in range(30)))
+        counts = [
+            service.metric("dialog_cache_requests_total", result=result)
+            for result in ("hit", "miss", "degraded")
+        ]
+    assert sum(counts) == 30  # however often each has drawn
     assert sum(answer.timing.HasField("inference") for answer in answers) <= 6
     assert all(len(texts(answer)) == 5 for answer in answers)
     assert len(set().union(*map(texts, answers))) >= 40
+
+
+async def test_a_crowd_asks_for_no_more_at_once_than_the_queue_takes(redis_server: RedisProcess):
+    limits = {"queue_capacity_sequences": 5, "max_replies": 5}
+    async with running(redis_url=redis_server.url, **limits) as service:
+        service.model.seconds = 0.05
+        answers = await asyncio.gather(*(service.ask() for _ in range(4)))
+    assert all(len(texts(answer)) == 5 for answer in answers)
 
 
 async def test_a_crowd_outlives_the_one_that_generates_for_it(redis_server: RedisProcess):
@@ -107,6 +120,14 @@ async def test_a_crowd_outlives_the_one_that_generates_for_it(redis_server: Redi
         assert len(service.model.batches) == 1  # the second one has asked for none of its own
         service.model.release()
         assert len(texts(await second)) == 5
+
+
+async def test_a_caller_who_has_longer_than_the_default_deadline_gets_it(
+    redis_server: RedisProcess,
+):
+    async with running(redis_url=redis_server.url, default_deadline_seconds=0.05) as service:
+        service.model.seconds = 0.2
+        assert len(texts(await service.ask())) == 5
 
 
 async def test_generating_stops_when_all_who_waited_have_gone(redis_server: RedisProcess):
@@ -214,7 +235,7 @@ async def test_redis_killed_under_load_costs_no_request_and_is_used_again(
         await until(lambda: HIT in statuses)
         redis_server.kill()
         await until(lambda: statuses[-20:].count(DEGRADED) == 20)
-        assert service.metric("dialog_redis_up") == 0
+        await until(lambda: service.metric("dialog_redis_up") == 0)
         assert service.metric("dialog_cache_errors_total", op="draw") > 0
         redis_server.start()
         await until(lambda: statuses[-20:].count(HIT) == 20)

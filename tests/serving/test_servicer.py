@@ -153,6 +153,13 @@ async def test_requests_that_cannot_be_answered(request_: pb.GenerateRepliesRequ
         assert texts(await service.ask())
 
 
+async def test_a_message_of_millions_of_turns_holds_nobody_up():
+    async with running() as service:
+        call = service.channel.unary_unary("/dialog_service.v1.DialogService/GenerateReplies")
+        error = await failure(call(b"\x12\x00" * 2_000_000, timeout=5))
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_an_unknown_model_is_not_found_and_the_known_ones_are_named():
     async with running() as service:
         for call in (

@@ -40,6 +40,8 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch):
         ("max_replies", "33"),
         ("rate_limit_rps", "0"),
         ("max_input_tokens", "0"),
+        ("cache_ttl_seconds", "inf"),
+        ("max_connection_age_seconds", "1e9"),
         ("max_batch_sequences", "0"),
         ("grpc_address", "50051"),
         ("grpc_address", "localhost:70000"),

@@ -58,6 +58,7 @@ def test_what_is_present_is_kept_zero_too():
         " \t\n ",
         "\u200b\u200d",
         "a" * 4097,
+        "\ufdfa" * 228,
         "a" * 10**6,
         "bell \x07",
         "null \x00",
@@ -72,7 +73,9 @@ def test_texts_that_cannot_be_answered(text: str):
     assert violated(ReplyRequest(turns=(Turn(text=text),))) == ["turns[0].text"]
 
 
-@pytest.mark.parametrize("text", ["a" * 4096, "two\nlines\tand\r\nmore", "?", "🙂 你好", "\u00a0a"])
+@pytest.mark.parametrize(
+    "text", ["a" * 4096, "\ufdfa" * 227, "two\nlines\tand\r\nmore", "?", "🙂 你好", "\u00a0a"]
+)
 def test_texts_that_can_be_answered(text: str):
     assert query(text).turns == (text,)
 
@@ -140,8 +143,11 @@ def test_every_violation_is_found_at_once():
     ]
 
 
-def test_no_turns():
+def test_no_turns_and_too_many():
     assert violated(ReplyRequest(turns=())) == ["turns"]
+    many = (Turn(text="hi"),) * 1001
+    assert violated(ReplyRequest(turns=many)) == ["turns"]
+    assert validated(ReplyRequest(turns=many[1:]), LIMITS, DEFAULTS).turns_cut
 
 
 def test_what_selection_ignores_is_refused():

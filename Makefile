@@ -2,10 +2,12 @@
 #
 #   make PYTHON=/path/to/python3.12 demo      another interpreter, when .venv is first made
 #   make TORCH_INDEX=https://...   demo      another index of CPU builds of torch
+#   make BENCH="growth budget"     bench     these parts of it alone; all are listed below
 
 VENV ?= .venv
 DURATION ?= 600
 CLIENTS ?= 200
+BENCH ?= compare pooled budget replicas growth train
 export PYTHON TORCH_INDEX
 
 BIN = $(VENV)/bin
@@ -18,6 +20,7 @@ SET_UP = deploy/environment.sh constraints.txt pyproject.toml
 SOURCES = $(shell find dialog_service train -type f ! -name '*.pyc')
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # what is measured beside something else is not measured
 .PHONY: help demo test serve bench soak proto lint types redis clean
 
 help:  ## list the targets
@@ -32,9 +35,13 @@ test: lint types redis $(WHEEL_VENV)/.installed  ## install, then lint, types, a
 serve: $(VENV)/.serving  ## run the service until Ctrl-C (settings: DIALOG_*)
 	@exec $(BIN)/dialog-service serve
 
-bench: $(VENV)/.bench  ## all figures of speed: engine, plain loop, service, LitServe, a training step
-	$(BIN)/python tests/bench/compare.py --output build/bench
+bench: $(VENV)/.bench $(BENCH:%=bench-%)  ## all figures of speed, or some: BENCH="growth budget"
+
+bench-train: $(VENV)/.bench
 	$(BIN)/python -m train.benchmark --quick --output build/bench/train
+
+bench-%: $(VENV)/.bench
+	$(BIN)/python tests/bench/$*.py --output build/bench
 
 soak: $(VENV)/.development redis  ## two replicas under load, a fault every 20 seconds (DURATION=600, CLIENTS=200)
 	$(BIN)/python tests/faults/soak.py --duration $(DURATION) --clients $(CLIENTS) --json soak.json

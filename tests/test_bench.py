@@ -54,3 +54,9 @@ def test_a_mistake_is_one_line(flags: tuple[str, ...]):
     done = run(*flags)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert flags[0] in done.stderr
+
+
+def test_a_rate_that_nobody_can_keep_is_refused():
+    done = run("--rate", "inf", "--target", "127.0.0.1:1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--rate" in done.stderr

@@ -1,13 +1,13 @@
-"""Everything that is said of speed, side by side in one run: ``make bench``.
+"""The engine, the service and what they are held against, side by side in one run.
+
+    python tests/bench/compare.py                     some minutes
+    python tests/bench/compare.py --quick --no-peer
 
 Servers and clients share this machine, so rates over the wire are a floor; what counts is ratios.
 The forced rows have the paper's sizes, random weights, 10 replies of 20 tokens, no end; the real
 ones the packaged model, its own sampling, 10 replies.
 """
 
-import json
-import os
-import platform
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +20,9 @@ import torch
 import typer
 from forced_checkpoint import save_forced
 from in_process import REPLIES, Rate
+from litserve_load import litserve
 from over_the_wire import Latencies
-from rich.console import Console
+from results import save, wide_console
 from rich.table import Table
 
 import dialog_service
@@ -30,7 +31,7 @@ from dialog_service.engine.precision import multiplies_bf16
 PACKAGED = Path(dialog_service.__file__).parent / "checkpoints" / "default"
 CLIENTS = (1, 4, 16, 32, 64, 128)
 FEW = (1, 32)
-_console = Console()
+_console = wide_console()
 
 
 class Wanted(NamedTuple):
@@ -66,22 +67,24 @@ def latencies(forced: Path, wanted: Wanted) -> Iterator[Latencies]:
         "4096",
     ) as address:
         yield from over_the_wire.service(
-            address,
+            [address],
             wanted.clients,
             seconds,
             label="service",
             workload=over_the_wire.generated(REPLIES),
         )
     if wanted.has_peer:
-        yield from over_the_wire.litserve(wanted.clients, seconds, is_autocast=False)
+        yield from litserve(wanted.clients, seconds, is_autocast=False)
     if wanted.has_peer and multiplies_bf16(torch.device("cpu")):  # others cannot run its LSTM
-        yield from over_the_wire.litserve(wanted.clients, seconds, is_autocast=True)
+        yield from litserve(wanted.clients, seconds, is_autocast=True)
     with over_the_wire.our_service("--redis-url", "embedded") as address:
         for label, workload in (
             ("service, packaged model", over_the_wire.generated(5)),
-            ("service, from the pools", over_the_wire.pooled(5)),
+            ("service, repeated utterances", over_the_wire.repeated(5)),
         ):
-            yield from over_the_wire.service(address, FEW, seconds, label=label, workload=workload)
+            yield from over_the_wire.service(
+                [address], FEW, seconds, label=label, workload=workload
+            )
     yield from over_the_wire.echo(FEW, seconds)
 
 
@@ -120,14 +123,10 @@ def plot(found: list[Latencies], path: Path) -> None:
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
-def save(rate_rows: list[Rate], latency_rows: list[Latencies], output: Path) -> None:
+def written(rate_rows: list[Rate], latency_rows: list[Latencies], output: Path) -> None:
     """bench.json and bench.png."""
-    document = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "rates": [row._asdict() for row in rate_rows],
-        "latencies": [row._asdict() for row in latency_rows],
-    }
-    (output / "bench.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    rates, latencies = ([row._asdict() for row in rows] for rows in (rate_rows, latency_rows))
+    save(output, "bench", rates=rates, latencies=latencies)
     plot(latency_rows, output / "bench.png")
 
 
@@ -139,7 +138,6 @@ def main(
 ) -> None:
     """Measure it all; bench.json, bench.png and the tables go to the folder."""
     wanted = Wanted(seconds, FEW if is_quick else CLIENTS, has_peer)
-    output.mkdir(parents=True, exist_ok=True)
     rate_rows: list[Rate] = []
     latency_rows: list[Latencies] = []
     with tempfile.TemporaryDirectory() as folder, _console.status("") as status:
@@ -153,7 +151,7 @@ def main(
                 latency_rows.append(latency)
                 status.update(f"measured: {latency.server}, {latency.clients} clients")
         finally:  # minutes of measurements are not lost with the last one
-            save(rate_rows, latency_rows, output)
+            written(rate_rows, latency_rows, output)
     for table in (rate_table(rate_rows), latency_table(latency_rows)):
         _console.print(table)
     _console.print(f"also in {output}: bench.json, bench.png")

@@ -5,7 +5,7 @@ import string
 from pathlib import Path
 
 import torch
-from plain_model import PlainSizes
+from plain_model import PAPER, PlainSizes
 
 from dialog_service.checkpoint import (
     Checkpoint,
@@ -30,10 +30,9 @@ def words(count: int) -> list[str]:
     return ["".join(each) for each in itertools.islice(letters, count)]
 
 
-def save_forced(directory: Path) -> None:
+def save_forced(directory: Path, sizes: PlainSizes = PAPER) -> None:
     """Write the checkpoint; greedy, so that the codes alone make replies differ."""
     torch.manual_seed(0)
-    sizes = PlainSizes()
     vocabulary = Vocabulary.fit(words(sizes.words), size=sizes.words, mode="word")
     model = build_model(
         ModelConfig(

@@ -69,20 +69,25 @@ def plain(batch: int, budget: float) -> Iterator[Rate]:
         yield Rate(f"plain loop {name}", batch, batch / taken)
 
 
+def requests(generator: Generator, batch: int, replies: int) -> list[GenerationRequest]:
+    """So many different ones, with the checkpoint's own sampling."""
+    return [
+        GenerationRequest(
+            turns=(POSTS[place % len(POSTS)],),
+            reply_count=replies,
+            sampling=generator.defaults,
+            seed=place,
+        )
+        for place in range(batch)
+    ]
+
+
 def engine(checkpoint: Path, batch: int, budget: float, *, label: str) -> Iterator[Rate]:
     """Requests/s of the generator, with the checkpoint's own sampling."""
     for name in precisions():
         generator = Generator.load(checkpoint, device="cpu", precision=name)
-        requests = [
-            GenerationRequest(
-                turns=(POSTS[place % len(POSTS)],),
-                reply_count=REPLIES,
-                sampling=generator.defaults,
-                seed=place,
-            )
-            for place in range(batch)
-        ]
-        taken = seconds_each(functools.partial(generator.generate, requests), budget)
+        asked = requests(generator, batch, REPLIES)
+        taken = seconds_each(functools.partial(generator.generate, asked), budget)
         yield Rate(f"{label} {name}", batch, batch / taken)
 
 

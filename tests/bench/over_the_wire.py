@@ -3,20 +3,17 @@
 import asyncio
 import contextlib
 import functools
-import os
-import random
-import signal
-import socket
+import itertools
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import grpc
-import httpx
+from bare_echo import ECHO, echo_server
 
 from dialog_service.client import AsyncDialogClient
 from dialog_service.load.figures import Figures, percentiles
@@ -27,7 +24,14 @@ from dialog_service.v1 import dialog_pb2 as pb
 
 HERE = Path(__file__).parent
 QUIET = ("--metrics-address", "off", "--log-level", "warning")
-START_SECONDS = 120.0
+TIMEOUT_SECONDS = 120
+
+Ask = Callable[[], Awaitable[object]]
+"""Makes one call and waits for its answer; ``NothingLeft`` where there is nothing to ask."""
+
+
+class NothingLeft(Exception):
+    """Everything there was to ask has been asked."""
 
 
 class Latencies(NamedTuple):
@@ -41,23 +45,41 @@ class Latencies(NamedTuple):
 
 
 def service(
-    address: str, clients: Sequence[int], seconds: float, *, label: str, workload: Workload
+    addresses: Sequence[str],
+    clients: Sequence[int],
+    seconds: float,
+    *,
+    label: str,
+    workload: Workload,
 ) -> Iterator[Latencies]:
-    """Our service, which listens at an address."""
-    connect = functools.partial(AsyncDialogClient, address, is_plain=True)
+    """Our service, which listens at some addresses; clients are spread over them."""
     for count in clients:
-        figures = Figures()
-        load = Load(workload=workload, clients=count, seconds=seconds, timeout_seconds=120)
-        start = time.perf_counter()
-        asyncio.run(generate_load(connect, load, figures.add))
-        if figures.error_share:
-            raise SystemExit(f"requests failed: {dict(figures.statuses)}")
-        taken = time.perf_counter() - start
-        yield _row(label, count, figures.latencies, taken)
+        yield row(label, count, *loaded(addresses, workload, clients=count, seconds=seconds))
+
+
+def loaded(
+    addresses: Sequence[str], workload: Workload, *, clients: int, seconds: float
+) -> tuple[list[float], float]:
+    """Latencies in ascending order, and how long it all took."""
+    turns = itertools.cycle(addresses)
+    figures = Figures()
+    load = Load(
+        workload=workload, clients=clients, seconds=seconds, timeout_seconds=TIMEOUT_SECONDS
+    )
+
+    def connect() -> AsyncDialogClient:
+        return AsyncDialogClient(next(turns), timeout_seconds=TIMEOUT_SECONDS, is_plain=True)
+
+    start = time.perf_counter()
+    asyncio.run(generate_load(connect, load, figures.add))
+    taken = time.perf_counter() - start
+    if figures.error_share:
+        raise SystemExit(f"requests failed: {dict(figures.statuses)}")
+    return figures.latencies, taken
 
 
 def generated(replies: int) -> Workload:
-    """New utterances, which the cache has no part in."""
+    """Utterances that the cache has no part in."""
     return Workload(
         mix={Kind.UNARY: 1},
         repeated_share=1,
@@ -66,8 +88,8 @@ def generated(replies: int) -> Workload:
     )
 
 
-def pooled(replies: int) -> Workload:
-    """Utterances sent before, unseeded: answered from the pools."""
+def repeated(replies: int) -> Workload:
+    """Few utterances, unseeded: from their pools, as far as the model keeps up with those."""
     return Workload(mix={Kind.UNARY: 1}, repeated_share=1, reply_count=replies)
 
 
@@ -78,104 +100,68 @@ def our_service(*flags: str) -> Iterator[str]:
         yield address
 
 
-def litserve(clients: Sequence[int], seconds: float, *, is_autocast: bool) -> Iterator[Latencies]:
-    """The plain model behind LitServe."""
-    label = f"LitServe {'bf16 autocast' if is_autocast else 'fp32'}"
-    with _litserve(is_autocast) as url:
-        for count in clients:
-            latencies, taken = asyncio.run(_loop(functools.partial(_asked, url), count, seconds))
-            yield _row(label, count, latencies, taken)
-
-
-async def _asked(url: str, _: int) -> Callable[[], Coroutine[Any, Any, object]]:
-    client = httpx.AsyncClient(timeout=300)
-
-    async def ask() -> None:
-        ids = [random.randint(4, 19_999) for _ in range(12)]
-        (await client.post(url, json={"ids": ids})).raise_for_status()
-
-    return ask
-
-
-@contextlib.contextmanager
-def _litserve(is_autocast: bool) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, str(HERE / "litserve_peer.py"), str(port)]
-    with subprocess.Popen(
-        [*command, *["--autocast"] * is_autocast], stdout=subprocess.DEVNULL, process_group=0
-    ) as process:
-        try:
-            _wait_until_up(f"http://127.0.0.1:{port}/health", process)
-            yield f"http://127.0.0.1:{port}/predict"
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)  # its workers outlive it otherwise
-
-
-def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(url).is_success:
-                return
-        time.sleep(0.2)
-    raise SystemExit(f"LitServe did not start within {START_SECONDS:.0f} s")
-
-
 def echo(clients: Sequence[int], seconds: float) -> Iterator[Latencies]:
     """A bare grpc.aio server that gives back what it gets, in this process."""
     for count in clients:
-        latencies, taken = asyncio.run(_echoed(count, seconds))
-        yield _row("bare grpc.aio echo", count, latencies, taken)
+        yield row("bare grpc.aio echo", count, *asyncio.run(_echoed(count, seconds)))
 
 
 async def _echoed(clients: int, seconds: float) -> tuple[list[float], float]:
-    async def give_back(request: bytes, _: object) -> bytes:
-        return request
-
-    server = grpc.aio.server()
-    handlers = {"Echo": grpc.unary_unary_rpc_method_handler(give_back)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    payload = pb.GenerateRepliesRequest(turns=[pb.Turn(text="How are you?")]).SerializeToString()
-
-    async def connected(_: int) -> Callable[[], Coroutine[Any, Any, object]]:
-        call = grpc.aio.insecure_channel(f"127.0.0.1:{port}").unary_unary("/bench/Echo")
-
-        async def ask() -> None:
-            await call(payload)
-
-        return ask
-
+    server, port = await echo_server()
     try:
-        return await _loop(connected, clients, seconds)
+        return await closed_loop(_echo_client(f"127.0.0.1:{port}"), clients, seconds)
     finally:
         await server.stop(None)
 
 
-async def _loop(
-    connect: Callable[[int], Coroutine[Any, Any, Callable[[], Coroutine[Any, Any, object]]]],
-    clients: int,
-    seconds: float,
+def echo_apart(clients: Sequence[int], seconds: float) -> Iterator[Latencies]:
+    """The same in a process of its own, as the service is."""
+    command = (sys.executable, str(HERE / "bare_echo.py"))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            connect = _echo_client(f"127.0.0.1:{int(process.stdout.readline())}")
+            for count in clients:
+                found = asyncio.run(closed_loop(connect, count, seconds))
+                yield row("bare grpc.aio echo, apart", count, *found)
+        finally:
+            process.kill()
+
+
+def _echo_client(address: str) -> Callable[[], Ask]:
+    payload = pb.GenerateRepliesRequest(turns=[pb.Turn(text="How are you?")]).SerializeToString()
+    return lambda: functools.partial(bytes_call(address, ECHO), payload)
+
+
+def bytes_call(address: str, method: str) -> grpc.aio.UnaryUnaryMultiCallable:
+    """A method that takes and gives bytes, over a connection of its own."""
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    return grpc.aio.insecure_channel(address, options).unary_unary(method)
+
+
+async def closed_loop(
+    connect: Callable[[], Ask], clients: int, seconds: float
 ) -> tuple[list[float], float]:
-    """Latencies in ascending order, and how long it all took."""
-    asks = [await connect(number) for number in range(clients)]
+    """Latencies in ascending order, and how long it all took.
+
+    Each client asks again when it has been answered, until the time is up or nothing is left.
+    """
+    asks = [connect() for _ in range(clients)]
     await asks[0]()
     latencies: list[float] = []
     start = time.perf_counter()
 
-    async def one(ask: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        while (sent := time.perf_counter()) < start + seconds:
-            await ask()
-            latencies.append(time.perf_counter() - sent)
+    async def one(ask: Ask) -> None:
+        with contextlib.suppress(NothingLeft):
+            while (sent := time.perf_counter()) < start + seconds:
+                await ask()
+                latencies.append(time.perf_counter() - sent)
 
     await asyncio.gather(*map(one, asks))
     return sorted(latencies), time.perf_counter() - start
 
 
-def _row(server: str, clients: int, latencies: Sequence[float], taken: float) -> Latencies:
+def row(server: str, clients: int, latencies: Sequence[float], taken: float) -> Latencies:
+    """The figures of one load."""
     found = percentiles(latencies)
     return Latencies(
         server, clients, len(latencies) / taken, statistics.median(latencies), found["p99"]

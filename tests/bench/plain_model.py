@@ -22,6 +22,9 @@ class PlainSizes:
     tokens: int = 20
 
 
+PAPER = PlainSizes()
+
+
 class PlainModel(nn.Module):
     """Bidirectional encoder, Gaussian code, decoder that is given the code at every step."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dialog_service.engine.engine import Engine
 from dialog_service.models.recurrence import State
-from dialog_service.models.search import TokenRule, log_probability, pick, uniforms
+from dialog_service.models.search import TokenRule, pick, take_log_probability, uniforms
 from dialog_service.vocabulary import EOS, PAD
 
 
@@ -141,8 +141,7 @@ class Decoding:
             return []
         if len(self._rows.request) > self._engine.shape.padded(self.live_rows):
             self._rows = self._filled(self._rows.select(self._live_index()))
-        chunks = self._engine.shape.chunks(len(self._rows.request))
-        self._rows = _joined([self._advanced(self._rows.select(chunk)) for chunk in chunks])
+        self._rows = self._advanced(self._rows)
         return self._leave(self._rows)
 
     def _live_index(self) -> Tensor:
@@ -162,16 +161,25 @@ class Decoding:
 
     def _advanced(self, rows: _Rows) -> _Rows:
         """The same rows with one more word each."""
-        scores, state = self._engine.step(rows.given, rows.state)
-        # A reply says something before it ends.
-        scores[:, EOS].masked_fill_(rows.position == 0, -torch.inf)
-        random = uniforms(rows.seed, rows.number, rows.position)[:, 0]
-        words = pick(scores, rows.rule, random)
+        state = self._engine.advance(rows.given, rows.state)
+        chunks = self._engine.shape.scored_chunks(len(rows.request))
+        parts = [self._chosen(rows, state, chunk) for chunk in chunks]
+        words, log_probs = map(torch.cat, zip(*parts, strict=True))
         # An idle row may be one that has come to the end of its words.
         place = rows.position.clamp_max(self._max_tokens - 1)[:, None]
         rows.words.scatter_(1, place, words[:, None])
-        rows.log_probs.scatter_(1, place, log_probability(scores, words).double()[:, None])
+        rows.log_probs.scatter_(1, place, log_probs.double()[:, None])
         return rows._replace(given=self._engine.given(words, rows.share), state=state)
+
+    def _chosen(self, rows: _Rows, state: State, chunk: slice) -> tuple[Tensor, Tensor]:
+        """(N,) words of a part of the rows, and ln p of each."""
+        position = rows.position[chunk]
+        scores = self._engine.scores(tuple(part[chunk] for part in state))
+        # A reply says something before it ends.
+        scores[:, EOS].masked_fill_(position == 0, -torch.inf)
+        random = uniforms(rows.seed[chunk], rows.number[chunk], position)[:, 0]
+        words = pick(scores, rows.rule.rows(chunk), random)
+        return words, take_log_probability(scores, words)
 
     def _leave(self, rows: _Rows) -> list[Decoded]:
         """Count a word on; the sequences that ended with it are live no more."""

@@ -27,6 +27,7 @@ class Engine:
         self.precision = resolve_precision(precision, device)
         self.device = device
         self.latent_dim = model.config.latent_dim
+        self._vocab_size = model.config.vocab_size
         self._model = model
         table = model.embedding.weight.detach()
         encoder, decoder = model.encoder, model.decoder
@@ -54,7 +55,9 @@ class Engine:
         """
         threads = torch.get_num_threads()
         if threads not in self._shapes:
-            self._shapes[threads] = row_shape(self.device, self.precision, self._products())
+            self._shapes[threads] = row_shape(
+                self.device, self.precision, self._products(), words=self._vocab_size
+            )
         return self._shapes[threads]
 
     def _products(self) -> Iterator[Product]:
@@ -115,15 +118,21 @@ class Engine:
         """(N,) words and (N, GH) shares of the signals -> (N, GH) what the next step is given."""
         return self._words.shares(words).add_(share)
 
-    def step(self, given: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, given: Tensor, state: State) -> State:
+        """The state after an input that has these (N, GH) shares of the gates."""
+        return _in_chunks(self.shape, lambda *x: self._words.step(x[0], x[1:]), given, *state)
+
+    def scores(self, state: State) -> Tensor:
         """Scores of the next word, as the decoder's ``step`` has them.
 
+        Args:
+            state: of N rows, an allowed number.
+
         Returns:
-            (N, V) float32 scores, -inf for what is no word, and the state after.
+            (N, V) float32, -inf for what is no word.
         """
-        state = self._words.step(given, state)
         features = state[0] if self._projection is None else self._projection(state[0])
-        return self._output(self._activation(features)), state
+        return self._output(self._activation(features))
 
 
 def _in_chunks(
@@ -132,6 +141,8 @@ def _in_chunks(
     """What ``compute`` makes of (N, ..) parts, in allowed numbers of rows; N rows of each."""
     count = len(parts[0])
     rows = shape.padded(count)
+    if rows == count <= shape.largest:
+        return compute(*parts)
     filled = [pad(part, (0, 0) * (part.dim() - 1) + (0, rows - count)) for part in parts]
     found = [compute(*(part[chunk] for part in filled)) for chunk in shape.chunks(rows)]
     return tuple(torch.cat(each)[:count] for each in zip(*found, strict=True))

@@ -12,7 +12,7 @@ PRECISIONS = (*FLOATS, "int8")
 def resolve_precision(name: str, device: torch.device) -> str:
     """The precision that replies are computed in: "fp32", "bf16" or "int8".
 
-    "auto" is bf16 where the hardware multiplies it natively, else int8 where it can, else fp32.
+    "auto" is int8 where the hardware can, else bf16 where it multiplies it natively, else fp32.
 
     Raises:
         ConfigError: an unknown name, or int8 where there is none.
@@ -24,9 +24,9 @@ def resolve_precision(name: str, device: torch.device) -> str:
         raise ConfigError("precision 'int8': only on an x86 CPU; allowed here are fp32, bf16")
     if name != "auto":
         return name
-    if multiplies_bf16(device):
-        return "bf16"
-    return "int8" if has_int8 else "fp32"
+    if has_int8:
+        return "int8"
+    return "bf16" if multiplies_bf16(device) else "fp32"
 
 
 def resolve_float_precision(name: str, device: torch.device) -> str:

@@ -6,17 +6,16 @@ Knows neither words nor recurrences.
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-_WEIGHT_LEVELS = 127
+_LEVELS = 127
 # Seven bits: without VNNI the CPU adds two products in 16 bits, which 127 x 127 x 2 just fits.
-_INPUT_LEVELS = 63
-_INPUT_ZERO = 64
+_NARROW_LEVELS = 63
 _PACKED_FOR = 32  # rows; the layout serves any number of them
 _FLOATS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -41,7 +40,7 @@ def packed(weight: Tensor, bias: Tensor | None, precision: str) -> Product:
     weight = weight.detach()
     bias = torch.zeros(len(weight), device=weight.device) if bias is None else bias.detach()
     if precision == "int8":
-        return _Int8Product(weight, bias)
+        return _Int8Product(weight, bias) if can_pack_int8() else _NarrowInt8Product(weight, bias)
     number = _FLOATS[precision]
     is_empty = not weight.numel()  # an encoder's signal
     if weight.device.type == "cpu" and not is_empty and can_pack(number):
@@ -85,7 +84,28 @@ class _Int8Product:
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.inputs = weight.shape[1]
-        scales = weight.abs().amax(dim=1).double().clamp_min_(1e-30) / _WEIGHT_LEVELS
+        self._scales = _largest(weight).squeeze(1) / _LEVELS
+        self._zeros = torch.zeros(len(weight), dtype=torch.int64)
+        levels = (weight / self._scales[:, None]).round().to(torch.int8)
+        self._weight = torch.ops.onednn.qlinear_prepack(levels, [_PACKED_FOR, self.inputs])
+        self._bias = bias
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        largest = _largest(x)  # (N, 1)
+        levels = (x * (_LEVELS / largest)).round_().add_(_LEVELS).to(torch.uint8)
+        y: Tensor = torch.ops.onednn.qlinear_pointwise(
+            levels, 1 / _LEVELS, _LEVELS, self._weight, self._scales, self._zeros,
+            None, 1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+        return torch.addcmul(self._bias, y, largest, out=y)
+
+
+class _NarrowInt8Product:
+    """The same with seven bits of X, for processors that cannot add 8-bit products in 32 bits."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.inputs = weight.shape[1]
+        scales = _largest(weight).squeeze(1).double() / _LEVELS
         zeros = torch.zeros(len(weight), dtype=torch.int64)
         with _quietly():
             levels = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
@@ -93,33 +113,44 @@ class _Int8Product:
         self._bias = bias
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        largest = x.abs().amax(dim=1, keepdim=True).clamp_min_(1e-30)  # (N, 1)
+        largest = _largest(x)  # (N, 1)
         y: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            x / largest, 1 / _INPUT_LEVELS, _INPUT_ZERO, self._weight
+            x / largest, 1 / _NARROW_LEVELS, _NARROW_LEVELS + 1, self._weight
         )
         return y.mul_(largest).add_(self._bias)
+
+
+def _largest(rows: Tensor) -> Tensor:
+    """(N, I) -> (N, 1) the greatest magnitude of each row, above zero."""
+    return rows.abs().amax(dim=1, keepdim=True).clamp_min_(1e-30)
 
 
 @functools.cache
 def can_multiply_int8() -> bool:
     """Whether this build of torch multiplies 8-bit integers here, and rightly."""
-    if "x86" not in torch.backends.quantized.supported_engines:
-        return False
-    weight = torch.linspace(-1, 1, 8 * 32).view(8, 32)
-    x = torch.linspace(1, -1, 2 * 32).view(2, 32)
-    try:
-        found = _Int8Product(weight, torch.ones(8))(x)
-    except (AttributeError, RuntimeError):
-        return False
-    return torch.allclose(found, functional.linear(x, weight, torch.ones(8)), atol=0.1)
+    if can_pack_int8():
+        return True
+    has_kernel = "x86" in torch.backends.quantized.supported_engines
+    return has_kernel and _multiplies(_NarrowInt8Product)
+
+
+@functools.cache
+def can_pack_int8() -> bool:
+    """Whether oneDNN multiplies 8-bit integers here, with instructions made for them."""
+    return bool(torch.cpu._is_vnni_supported()) and _multiplies(_Int8Product)
 
 
 @functools.cache
 def can_pack(number: torch.dtype) -> bool:
     """Whether oneDNN lays out weights of such numbers here, and multiplies rightly with them."""
+    return _multiplies(lambda weight, bias: _PackedProduct(weight.to(number), bias))
+
+
+def _multiplies(made: Callable[[Tensor, Tensor], Product]) -> bool:
+    """Whether a product can be made and used here, and comes out about right."""
     weight, x = torch.linspace(-1, 1, 8 * 32).view(8, 32), torch.linspace(1, -1, 2 * 32).view(2, 32)
     try:
-        found = _PackedProduct(weight.to(number), torch.ones(8))(x)
+        found = made(weight, torch.ones(8))(x)
     except (AttributeError, RuntimeError):
         return False
     return torch.allclose(found, functional.linear(x, weight, torch.ones(8)), atol=0.1)

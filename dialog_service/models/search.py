@@ -97,9 +97,12 @@ def pick(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     return chosen
 
 
-def log_probability(scores: Tensor, words: Tensor) -> Tensor:
-    """(B,) ln p in nats of a word of each row, from (B, V) scores."""
-    return scores.log_softmax(dim=1).gather(1, words[:, None]).squeeze(1)
+def take_log_probability(scores: Tensor, words: Tensor) -> Tensor:
+    """(B,) ln p in nats of a word of each row, from (B, V) float32 scores, which it uses up."""
+    largest = scores.amax(dim=1, keepdim=True)
+    chosen = scores.gather(1, words[:, None]) - largest
+    total = scores.sub_(largest).exp_().sum(dim=1, keepdim=True)
+    return (chosen - total.log()).squeeze(1)
 
 
 def _heated(scores: Tensor, rule: TokenRule) -> Tensor:

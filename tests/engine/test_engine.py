@@ -173,8 +173,8 @@ def test_fewer_bits_keep_the_distribution(precision: str) -> None:
     rough_share, rough_given, rough_state = rough.start(signal)
     divergence = []
     for _ in range(12):
-        scores, state = exact.step(given, state)
-        rough_scores, rough_state = rough.step(rough_given, rough_state)
+        state, rough_state = exact.advance(given, state), rough.advance(rough_given, rough_state)
+        scores, rough_scores = exact.scores(state), rough.scores(rough_state)
         logs, rough_logs = scores[:, EOS:].log_softmax(1), rough_scores[:, EOS:].log_softmax(1)
         divergence.append((logs.exp() * (logs - rough_logs)).sum(1))
         words = scores.argmax(1)

@@ -8,7 +8,7 @@ from dialog_service.engine.products import Product, packed
 from dialog_service.engine.rows import RowShape, adds_up_alike, row_shape
 
 CPU = torch.device("cpu")
-SHAPE = RowShape(16, 128)
+SHAPE = RowShape(16, 128, 128)
 INPUTS, OUTPUTS = 70, 300
 
 
@@ -49,11 +49,27 @@ def test_one_product_that_adds_up_otherwise_narrows_all() -> None:
     wide = row_shape(CPU, "fp32", [Disturbed(), Disturbed()])
     assert wide == SHAPE
     narrow = row_shape(CPU, "fp32", [Disturbed(), Disturbed(rows=48)])
-    assert narrow.multiple == narrow.largest
+    assert narrow.multiple == narrow.largest == narrow.scored
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.1), ("int8", 0.5)])
-def test_a_packed_product_is_the_product(precision: str, tolerance: float) -> None:
+@pytest.mark.parametrize("words", [1, 300, 8_000, 20_000, 2_000_000])
+def test_scores_of_integers_fit_the_cache(words: int) -> None:
+    shape = row_shape(CPU, "int8", (), words=words)
+    assert shape.scored % shape.multiple == 0
+    assert shape.scored in (8, 128) or 600_000 < shape.scored * words < 720_000
+    rows = shape.padded(500)
+    assert [i for part in shape.scored_chunks(rows) for i in range(rows)[part]] == list(range(rows))
+
+
+TOLERANCES = [("fp32", True, 1e-5), ("bf16", True, 0.1), ("int8", True, 0.2), ("int8", False, 0.4)]
+
+
+@pytest.mark.parametrize(("precision", "has_vnni", "tolerance"), TOLERANCES)
+def test_a_packed_product_is_the_product(
+    precision: str, has_vnni: bool, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_vnni:
+        monkeypatch.setattr("dialog_service.engine.products.can_pack_int8", lambda: False)
     random = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(OUTPUTS, INPUTS, generator=random), torch.ones(OUTPUTS)
     bias[:3] = -torch.inf

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dialog_service.engine.engine import Engine
+from dialog_service.engine.products import Ready
 from dialog_service.models.recurrence import State
 from dialog_service.models.search import TokenRule, pick, take_log_probability, uniforms
 from dialog_service.vocabulary import EOS, PAD
@@ -51,6 +52,9 @@ class Decoded:
     def log_prob_nats(self, tokens: int | None = None) -> float:
         """Ln p of the first tokens, or of all with the end."""
         return math.fsum(self.log_probs_nats[:tokens])
+
+
+_IDLE_PARTS = 8  # one of so many rows may idle: taking the others together costs something too
 
 
 class _Rows(NamedTuple):
@@ -139,7 +143,8 @@ class Decoding:
         """One word for every sequence under way; those that end with it."""
         if not self._live or self._rows is None:
             return []
-        if len(self._rows.request) > self._engine.shape.padded(self.live_rows):
+        count = len(self._rows.request)
+        if count - self._engine.shape.padded(self.live_rows) > count // _IDLE_PARTS:
             self._rows = self._filled(self._rows.select(self._live_index()))
         self._rows = self._advanced(self._rows)
         return self._leave(self._rows)
@@ -162,8 +167,11 @@ class Decoding:
     def _advanced(self, rows: _Rows) -> _Rows:
         """The same rows with one more word each."""
         state = self._engine.advance(rows.given, rows.state)
-        chunks = self._engine.shape.scored_chunks(len(rows.request))
-        parts = [self._chosen(rows, state, chunk) for chunk in chunks]
+        features, random = self._engine.features(state), _random(rows)
+        parts = [
+            self._chosen(rows, tuple(part[chunk] for part in features), random, chunk)
+            for chunk in self._engine.shape.scored_chunks(len(rows.request))
+        ]
         words, log_probs = map(torch.cat, zip(*parts, strict=True))
         # An idle row may be one that has come to the end of its words.
         place = rows.position.clamp_max(self._max_tokens - 1)[:, None]
@@ -171,14 +179,14 @@ class Decoding:
         rows.log_probs.scatter_(1, place, log_probs.double()[:, None])
         return rows._replace(given=self._engine.given(words, rows.share), state=state)
 
-    def _chosen(self, rows: _Rows, state: State, chunk: slice) -> tuple[Tensor, Tensor]:
+    def _chosen(
+        self, rows: _Rows, features: Ready, random: Tensor, chunk: slice
+    ) -> tuple[Tensor, Tensor]:
         """(N,) words of a part of the rows, and ln p of each."""
-        position = rows.position[chunk]
-        scores = self._engine.scores(tuple(part[chunk] for part in state))
+        scores = self._engine.scores(features)
         # A reply says something before it ends.
-        scores[:, EOS].masked_fill_(position == 0, -torch.inf)
-        random = uniforms(rows.seed[chunk], rows.number[chunk], position)[:, 0]
-        words = pick(scores, rows.rule.rows(chunk), random)
+        scores[:, EOS].masked_fill_(rows.position[chunk] == 0, -torch.inf)
+        words = pick(scores, rows.rule.rows(chunk), random[chunk])
         return words, take_log_probability(scores, words)
 
     def _leave(self, rows: _Rows) -> list[Decoded]:
@@ -199,6 +207,13 @@ class Decoding:
             if not self._live[sequence.request]:
                 del self._live[sequence.request]
         return found
+
+
+def _random(rows: _Rows) -> Tensor:
+    """(N,) uniforms for the next words; of no use where none is drawn."""
+    if not (rows.temperature > 0).any():
+        return torch.zeros_like(rows.temperature, dtype=torch.float64)
+    return uniforms(rows.seed, rows.number, rows.position)[:, 0]
 
 
 def _joined(parts: list[_Rows]) -> _Rows:

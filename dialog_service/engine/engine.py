@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from dialog_service.engine.precision import resolve_precision
-from dialog_service.engine.products import Product, packed
+from dialog_service.engine.products import Product, Ready, packed
 from dialog_service.engine.recurrences import PackedRecurrence
 from dialog_service.engine.rows import RowShape, row_shape
 from dialog_service.models.recurrence import State
@@ -122,17 +122,27 @@ class Engine:
         """The state after an input that has these (N, GH) shares of the gates."""
         return _in_chunks(self.shape, lambda *x: self._words.step(x[0], x[1:]), given, *state)
 
-    def scores(self, state: State) -> Tensor:
+    def features(self, state: State) -> Ready:
+        """What the scores of the next word are made of, ready to be multiplied in parts."""
+        features = state[0]
+        if self._projection is not None:
+            (features,) = _in_chunks(self.shape, self._projected, features)
+        return self._output.ready(self._activation(features))
+
+    def _projected(self, hidden: Tensor) -> tuple[Tensor]:
+        assert self._projection is not None
+        return (self._projection(hidden),)
+
+    def scores(self, features: Ready) -> Tensor:
         """Scores of the next word, as the decoder's ``step`` has them.
 
         Args:
-            state: of N rows, an allowed number.
+            features: of N rows, an allowed number.
 
         Returns:
             (N, V) float32, -inf for what is no word.
         """
-        features = state[0] if self._projection is None else self._projection(state[0])
-        return self._output(self._activation(features))
+        return self._output.of(features)
 
 
 def _in_chunks(

@@ -6,8 +6,8 @@ Knows neither words nor recurrences.
 import contextlib
 import functools
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,13 +20,26 @@ _PACKED_FOR = 32  # rows; the layout serves any number of them
 _FLOATS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-class Product(Protocol):
+Ready = tuple[Tensor, ...]
+"""N rows in the numbers that are multiplied: parts with N rows each."""
+
+
+class Product(ABC):
     """(N, I) float32 -> (N, O) float32, X W^T + b."""
 
     inputs: int
 
+    @abstractmethod
+    def ready(self, x: Tensor, /) -> Ready:
+        """The rows as they are multiplied, which may be done in parts."""
+
+    @abstractmethod
+    def of(self, ready: Ready, /) -> Tensor:
+        """Multiply what is ready."""
+
     def __call__(self, x: Tensor, /) -> Tensor:
         """Multiply N rows."""
+        return self.of(self.ready(x))
 
 
 def packed(weight: Tensor, bias: Tensor | None, precision: str) -> Product:
@@ -48,19 +61,22 @@ def packed(weight: Tensor, bias: Tensor | None, precision: str) -> Product:
     return _PlainProduct(weight.to(number), bias)
 
 
-class _PlainProduct:
+class _PlainProduct(Product):
     """Multiplied in the weight's numbers, summed in float32; bfloat16 sums are rounded once."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.inputs = weight.shape[1]
         self._weight, self._bias = weight, bias
 
-    def __call__(self, x: Tensor, /) -> Tensor:
-        y = functional.linear(x.to(self._weight.dtype), self._weight)
+    def ready(self, x: Tensor, /) -> Ready:
+        return (x.to(self._weight.dtype),)
+
+    def of(self, ready: Ready, /) -> Tensor:
+        y = functional.linear(ready[0], self._weight)
         return y.float().add_(self._bias)
 
 
-class _PackedProduct:
+class _PackedProduct(Product):
     """The same with a weight that oneDNN has laid out, where the plain one is, at every call."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -69,14 +85,15 @@ class _PackedProduct:
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _PACKED_FOR)
         self._bias = bias
 
-    def __call__(self, x: Tensor, /) -> Tensor:
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x.to(self._number), self._weight, None, "none", [], ""
-        )
+    def ready(self, x: Tensor, /) -> Ready:
+        return (x.to(self._number),)
+
+    def of(self, ready: Ready, /) -> Tensor:
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(*ready, self._weight, None, "none", [], "")
         return y.float().add_(self._bias)
 
 
-class _Int8Product:
+class _Int8Product(Product):
     """Multiplied in 8-bit integers; every row of W and every row of X has a scale of its own.
 
     Sums of integers are exact in any order, so a row's bits depend on that row alone.
@@ -90,9 +107,12 @@ class _Int8Product:
         self._weight = torch.ops.onednn.qlinear_prepack(levels, [_PACKED_FOR, self.inputs])
         self._bias = bias
 
-    def __call__(self, x: Tensor, /) -> Tensor:
+    def ready(self, x: Tensor, /) -> Ready:
         largest = _largest(x)  # (N, 1)
-        levels = (x * (_LEVELS / largest)).round_().add_(_LEVELS).to(torch.uint8)
+        return (x * (_LEVELS / largest)).round_().add_(_LEVELS).to(torch.uint8), largest
+
+    def of(self, ready: Ready, /) -> Tensor:
+        levels, largest = ready
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
             levels, 1 / _LEVELS, _LEVELS, self._weight, self._scales, self._zeros,
             None, 1.0, 0, torch.float32, "none", [], "",
@@ -100,7 +120,7 @@ class _Int8Product:
         return torch.addcmul(self._bias, y, largest, out=y)
 
 
-class _NarrowInt8Product:
+class _NarrowInt8Product(Product):
     """The same with seven bits of X, for processors that cannot add 8-bit products in 32 bits."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -112,10 +132,14 @@ class _NarrowInt8Product:
             self._weight = torch.ops.quantized.linear_prepack(levels, None)
         self._bias = bias
 
-    def __call__(self, x: Tensor, /) -> Tensor:
+    def ready(self, x: Tensor, /) -> Ready:
         largest = _largest(x)  # (N, 1)
+        return x / largest, largest
+
+    def of(self, ready: Ready, /) -> Tensor:
+        x, largest = ready
         y: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            x / largest, 1 / _NARROW_LEVELS, _NARROW_LEVELS + 1, self._weight
+            x, 1 / _NARROW_LEVELS, _NARROW_LEVELS + 1, self._weight
         )
         return y.mul_(largest).add_(self._bias)
 

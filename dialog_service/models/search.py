@@ -5,6 +5,7 @@ the inverse of the cumulative distribution, and Z normals for z. No generator ob
 so neither the rows that share a batch nor their order can change a reply.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ CODE_POSITION = -1
 # How many of the best words are looked at first; sorting all V is the dear part of a step, and
 # what top_k and top_p leave is nearly always among few.
 _LOOKS = (64, 512)
-_PARTS = (20, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2)  # into which a row of scores may be cut
+_BLOCKS, _CARDS = 128, 20  # the most parts into which a row of scores is cut
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
@@ -106,10 +107,10 @@ def take_log_probability(scores: Tensor, words: Tensor) -> Tensor:
 
 
 def _heated(scores: Tensor, rule: TokenRule) -> Tensor:
-    """(B, V) float32 probabilities of the words at the rows' temperatures."""
+    """(B, V) float32 weights of the words at the rows' temperatures, the best word's 1."""
     # With the best word's score at zero, a temperature near zero sends only the others to -inf.
     centred = scores - scores.amax(dim=1, keepdim=True)
-    return centred.div_(rule.temperature[:, None]).softmax(dim=1)
+    return centred.div_(rule.temperature[:, None]).exp_()
 
 
 def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:
 
 def _inverse_of_many(weights: Tensor, uniform: Tensor) -> Tensor:
     """``_inverse``, of the blocks first, then inside one: far less than N is summed up in order."""
-    blocks = _blocks(weights)  # (B, parts, N / parts)
+    blocks = _blocks(weights, _BLOCKS)  # (B, parts, N / parts)
     sums = blocks.sum(dim=2).cumsum(dim=1, dtype=torch.float64)  # (B, parts)
     target = uniform[:, None] * sums[:, -1:]
     block = torch.searchsorted(sums, target)  # (B, 1)
@@ -132,17 +133,20 @@ def _inverse_of_many(weights: Tensor, uniform: Tensor) -> Tensor:
     return block * blocks.shape[2] + torch.searchsorted(inside, target)
 
 
-def _blocks(rows: Tensor) -> Tensor:
-    """(B, N) -> (B, parts, N / parts)."""
-    parts = next((parts for parts in _PARTS if rows.shape[1] % parts == 0), 1)
-    blocks: Tensor = rows.unflatten(1, (parts, -1))
+def _blocks(rows: Tensor, most: int) -> Tensor:
+    """(B, N) -> (B, parts, N / parts), of as many equal parts as can be, at most ``most``."""
+    blocks: Tensor = rows.unflatten(1, (_parts(rows.shape[1], most), -1))
     return blocks
+
+
+@functools.cache
+def _parts(count: int, most: int) -> int:
+    return max(parts for parts in range(1, most + 1) if count % parts == 0)
 
 
 def _rows_of(blocks: Tensor, block: Tensor) -> Tensor:
     """The (B, M) block of each row of (B, parts, M): (B, 1) which."""
-    index = block[:, :, None].expand(-1, -1, blocks.shape[2])
-    return blocks.gather(1, index).squeeze(1)
+    return blocks[torch.arange(len(blocks), device=blocks.device), block.squeeze(1)]
 
 
 def _best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
@@ -150,7 +154,7 @@ def _best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
 
     Torch finds a maximum ten times faster than its place: so first the best of a few blocks.
     """
-    blocks = _blocks(scores)
+    blocks = _blocks(scores, _BLOCKS)
     block = blocks.amax(dim=2).argmax(dim=1, keepdim=True)  # (B, 1)
     inside = _rows_of(blocks, block).argmax(dim=1, keepdim=True)
     return (block * blocks.shape[2] + inside).squeeze(1)
@@ -163,21 +167,24 @@ def _from_all(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
 def _from_best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     """Among the top_k best words, those that lead up to a mass of top_p (Holtzman et al. 2020)."""
     weights = _heated(scores, rule)
+    mass = weights.sum(dim=1)
     chosen = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
     rest = torch.arange(len(scores), device=scores.device)
     for look in (*_LOOKS, scores.shape[1]):
         count = min(look, scores.shape[1])
         best, words = _top(weights, count)
-        best = best.double()
+        best = best.double().div_(mass[:, None])
         # With top_k the mass of its words must be known, without it that of all is one.
         enough = torch.where(rule.top_k > 0, rule.top_k <= count, best.sum(1) > rule.top_p)
         enough |= count == scores.shape[1]
+        if len(rest) == len(scores) and enough.all():
+            return _choose(best, words, rule, uniform)
         settled = rest[enough]
         chosen[settled] = _choose(best[enough], words[enough], rule.rows(enough), uniform[enough])
         if len(settled) == len(rest):
             break
         left = ~enough
-        weights, uniform = weights[left], uniform[left]
+        weights, mass, uniform = weights[left], mass[left], uniform[left]
         rest, rule = rest[left], rule.rows(left)
     return chosen
 
@@ -188,7 +195,7 @@ def _top(weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
     Columns are dealt into groups as cards are into hands. None of the best is outside the groups
     with the best maxima, and finding these is a pass, where a sort is many.
     """
-    hands = _blocks(weights)  # (B, cards, groups)
+    hands = _blocks(weights, _CARDS)  # (B, cards, groups)
     groups = hands.shape[2]
     if groups < 2 * count:
         return weights.topk(count, dim=1)

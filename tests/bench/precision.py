@@ -52,9 +52,10 @@ def nll_per_token(engine: Engine, dialogs: Dialogs) -> float:
         share, given, state = engine.start(engine.signals(codes.loc, codes.share))
         for step in range(max(map(len, targets))):
             state = engine.advance(given, state)
+            features = engine.features(state)
             words = torch.tensor([ids[step] if step < len(ids) else EOS for ids in targets])
             real = torch.tensor([step < len(ids) for ids in targets])
-            nats -= float(take_log_probability(engine.scores(state), words)[real].double().sum())
+            nats -= float(take_log_probability(engine.scores(features), words)[real].double().sum())
             given = engine.given(words, share)
         tokens += sum(map(len, targets))
     return nats / tokens

@@ -174,7 +174,10 @@ def test_fewer_bits_keep_the_distribution(precision: str) -> None:
     divergence = []
     for _ in range(12):
         state, rough_state = exact.advance(given, state), rough.advance(rough_given, rough_state)
-        scores, rough_scores = exact.scores(state), rough.scores(rough_state)
+        scores, rough_scores = (
+            engine.scores(engine.features(each))
+            for engine, each in ((exact, state), (rough, rough_state))
+        )
         logs, rough_logs = scores[:, EOS:].log_softmax(1), rough_scores[:, EOS:].log_softmax(1)
         divergence.append((logs.exp() * (logs - rough_logs)).sum(1))
         words = scores.argmax(1)

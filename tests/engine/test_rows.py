@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dialog_service.engine.products import Product, packed
+from dialog_service.engine.products import Product, Ready, packed
 from dialog_service.engine.rows import RowShape, adds_up_alike, row_shape
 
 CPU = torch.device("cpu")
@@ -12,7 +12,7 @@ SHAPE = RowShape(16, 128, 128)
 INPUTS, OUTPUTS = 70, 300
 
 
-class Disturbed:
+class Disturbed(Product):
     """A hair off in the last of so many rows, or from a row on."""
 
     inputs = INPUTS
@@ -21,10 +21,13 @@ class Disturbed:
         self._product = weighted("fp32")
         self._rows, self._start = rows, start
 
-    def __call__(self, x: Tensor, /) -> Tensor:
-        y = self._product(x)
+    def ready(self, x: Tensor, /) -> Ready:
+        return self._product.ready(x)
+
+    def of(self, ready: Ready, /) -> Tensor:
+        y = self._product.of(ready)
         y[self._start :] *= 1 + 2**-20
-        if len(x) == self._rows:
+        if len(y) == self._rows:
             y[-1] *= 1 + 2**-20
         return y
 

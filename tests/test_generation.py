@@ -345,13 +345,13 @@ def test_empty_replies_are_not_returned(
 def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the rows of every decoder step."""
     rows: list[int] = []
-    step = Engine.step
+    advance = Engine.advance
 
-    def counted(self: Engine, given: Tensor, state: State) -> tuple[Tensor, State]:
+    def counted(self: Engine, given: Tensor, state: State) -> State:
         rows.append(len(given))
-        return step(self, given, state)
+        return advance(self, given, state)
 
-    monkeypatch.setattr(Engine, "step", counted)
+    monkeypatch.setattr(Engine, "advance", counted)
     return rows
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from dialog_service.engine.engine import Engine
 from dialog_service.engine.products import Ready
 from dialog_service.models.recurrence import State
-from dialog_service.models.search import TokenRule, pick, take_log_probability, uniforms
+from dialog_service.models.search import TokenRule, choose, uniforms
 from dialog_service.vocabulary import EOS, PAD
 
 
@@ -186,8 +186,7 @@ class Decoding:
         scores = self._engine.scores(features)
         # A reply says something before it ends.
         scores[:, EOS].masked_fill_(rows.position[chunk] == 0, -torch.inf)
-        words = pick(scores, rows.rule.rows(chunk), random[chunk])
-        return words, take_log_probability(scores, words)
+        return choose(scores, rows.rule.rows(chunk), random[chunk])
 
     def _leave(self, rows: _Rows) -> list[Decoded]:
         """Count a word on; the sequences that ended with it are live no more."""

@@ -104,12 +104,14 @@ class _Int8Product(Product):
         self._scales = _largest(weight).squeeze(1) / _LEVELS
         self._zeros = torch.zeros(len(weight), dtype=torch.int64)
         levels = (weight / self._scales[:, None]).round().to(torch.int8)
+        self._half = torch.tensor(_LEVELS + 0.5)
         self._weight = torch.ops.onednn.qlinear_prepack(levels, [_PACKED_FOR, self.inputs])
         self._bias = bias
 
     def ready(self, x: Tensor, /) -> Ready:
         largest = _largest(x)  # (N, 1)
-        return (x * (_LEVELS / largest)).round_().add_(_LEVELS).to(torch.uint8), largest
+        # A half more, as the conversion cuts off what follows the point.
+        return torch.addcdiv(self._half, x, largest, value=_LEVELS).to(torch.uint8), largest
 
     def of(self, ready: Ready, /) -> Tensor:
         levels, largest = ready

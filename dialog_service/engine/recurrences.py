@@ -5,7 +5,7 @@ from torch import Tensor
 from dialog_service.engine.products import Product, packed
 from dialog_service.models.recurrence import Recurrence, State
 
-_LARGEST_TABLE_BYTES = 128 * 2**20
+_LARGEST_TABLE_BYTES = 192 * 2**20
 
 
 class PackedRecurrence:

@@ -74,43 +74,59 @@ class TokenRule:
         )
 
 
-def pick(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
-    """The next word of each row; a row's choice depends on that row alone.
+def choose(scores: Tensor, rule: TokenRule, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """The next word of each row and its log-probability; a row's choice depends on it alone.
 
     Args:
-        scores: (B, V) float32; -inf for words that may not be produced.
+        scores: (B, V) float32, which are used up; -inf for words that may not be produced.
         rule: of B rows.
         uniform: (B,) in (0, 1), used where the temperature is above zero.
 
     Returns:
-        (B,) ids.
+        (B,) ids, and (B,) ln p in nats before temperature, top_k and top_p.
     """
-    chosen = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
+    centred = _centre(scores)
+    words = _picked(centred, rule, uniform)
+    return words, _take_log_probability(centred, words)
+
+
+def pick(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
+    """(B,) ids as ``choose`` finds them; the scores are kept."""
+    return _picked(_centre(scores.clone()), rule, uniform)
+
+
+def log_probability(scores: Tensor, words: Tensor) -> Tensor:
+    """(B,) ln p in nats of a word of each row, from (B, V) scores, which are kept."""
+    return _take_log_probability(_centre(scores.clone()), words)
+
+
+def _centre(scores: Tensor) -> Tensor:
+    """With the best word's score at zero, so that no exponential is too large."""
+    return scores.sub_(scores.amax(dim=1, keepdim=True))
+
+
+def _take_log_probability(centred: Tensor, words: Tensor) -> Tensor:
+    chosen = centred.gather(1, words[:, None]).squeeze(1)
+    return chosen - centred.exp_().sum(dim=1).log()
+
+
+def _picked(centred: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
+    chosen = torch.empty(len(centred), dtype=torch.int64, device=centred.device)
     sampled = rule.temperature > 0
     narrowed = sampled & ((rule.top_k > 0) | (rule.top_p < 1))
     kinds = ((~sampled, _best), (sampled & ~narrowed, _from_all), (narrowed, _from_best))
-    for rows, choose in kinds:
+    for rows, find in kinds:
         index = rows.nonzero().squeeze(1)
-        if len(index) == len(scores):
-            return choose(scores, rule, uniform)
+        if len(index) == len(centred):
+            return find(centred, rule, uniform)
         if len(index):
-            chosen[index] = choose(scores[index], rule.rows(index), uniform[index])
+            chosen[index] = find(centred[index], rule.rows(index), uniform[index])
     return chosen
 
 
-def take_log_probability(scores: Tensor, words: Tensor) -> Tensor:
-    """(B,) ln p in nats of a word of each row, from (B, V) float32 scores, which it uses up."""
-    largest = scores.amax(dim=1, keepdim=True)
-    chosen = scores.gather(1, words[:, None]) - largest
-    total = scores.sub_(largest).exp_().sum(dim=1, keepdim=True)
-    return (chosen - total.log()).squeeze(1)
-
-
-def _heated(scores: Tensor, rule: TokenRule) -> Tensor:
+def _heated(centred: Tensor, rule: TokenRule) -> Tensor:
     """(B, V) float32 weights of the words at the rows' temperatures, the best word's 1."""
-    # With the best word's score at zero, a temperature near zero sends only the others to -inf.
-    centred = scores - scores.amax(dim=1, keepdim=True)
-    return centred.div_(rule.temperature[:, None]).exp_()
+    return centred.div(rule.temperature[:, None]).exp_()
 
 
 def _inverse(weights: Tensor, uniform: Tensor) -> Tensor:
@@ -149,35 +165,35 @@ def _rows_of(blocks: Tensor, block: Tensor) -> Tensor:
     return blocks[torch.arange(len(blocks), device=blocks.device), block.squeeze(1)]
 
 
-def _best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
+def _best(centred: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     """The word of the highest score; of several, the first.
 
     Torch finds a maximum ten times faster than its place: so first the best of a few blocks.
     """
-    blocks = _blocks(scores, _BLOCKS)
+    blocks = _blocks(centred, _BLOCKS)
     block = blocks.amax(dim=2).argmax(dim=1, keepdim=True)  # (B, 1)
     inside = _rows_of(blocks, block).argmax(dim=1, keepdim=True)
     return (block * blocks.shape[2] + inside).squeeze(1)
 
 
-def _from_all(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
-    return _inverse_of_many(_heated(scores, rule), uniform).squeeze(1)
+def _from_all(centred: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
+    return _inverse_of_many(_heated(centred, rule), uniform).squeeze(1)
 
 
-def _from_best(scores: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
+def _from_best(centred: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     """Among the top_k best words, those that lead up to a mass of top_p (Holtzman et al. 2020)."""
-    weights = _heated(scores, rule)
+    weights = _heated(centred, rule)
     mass = weights.sum(dim=1)
-    chosen = torch.empty(len(scores), dtype=torch.int64, device=scores.device)
-    rest = torch.arange(len(scores), device=scores.device)
-    for look in (*_LOOKS, scores.shape[1]):
-        count = min(look, scores.shape[1])
+    chosen = torch.empty(len(centred), dtype=torch.int64, device=centred.device)
+    rest = torch.arange(len(centred), device=centred.device)
+    for look in (*_LOOKS, centred.shape[1]):
+        count = min(look, centred.shape[1])
         best, words = _top(weights, count)
         best = best.double().div_(mass[:, None])
         # With top_k the mass of its words must be known, without it that of all is one.
         enough = torch.where(rule.top_k > 0, rule.top_k <= count, best.sum(1) > rule.top_p)
-        enough |= count == scores.shape[1]
-        if len(rest) == len(scores) and enough.all():
+        enough |= count == centred.shape[1]
+        if len(rest) == len(centred) and enough.all():
             return _choose(best, words, rule, uniform)
         settled = rest[enough]
         chosen[settled] = _choose(best[enough], words[enough], rule.rows(enough), uniform[enough])

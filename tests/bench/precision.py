@@ -22,7 +22,7 @@ from dialog_service.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from dialog_service.diversity import distinct_ratio, metric_tokens
 from dialog_service.engine import Engine
 from dialog_service.generation import GenerationRequest, Generator, context_ids
-from dialog_service.models.search import take_log_probability
+from dialog_service.models.search import log_probability
 from dialog_service.text import normalise
 from dialog_service.vocabulary import EOS, UNK
 from train.data.corpora import CorpusSource
@@ -55,7 +55,7 @@ def nll_per_token(engine: Engine, dialogs: Dialogs) -> float:
             features = engine.features(state)
             words = torch.tensor([ids[step] if step < len(ids) else EOS for ids in targets])
             real = torch.tensor([step < len(ids) for ids in targets])
-            nats -= float(take_log_probability(engine.scores(features), words)[real].double().sum())
+            nats -= float(log_probability(engine.scores(features), words)[real].double().sum())
             given = engine.given(words, share)
         tokens += sum(map(len, targets))
     return nats / tokens

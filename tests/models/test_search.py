@@ -9,9 +9,9 @@ from torch import Tensor
 from dialog_service.models.search import (
     CODE_POSITION,
     TokenRule,
+    log_probability,
     normals,
     pick,
-    take_log_probability,
     uniforms,
 )
 
@@ -275,5 +275,5 @@ def test_log_probabilities_are_the_softmax_s_even_of_the_least_likely() -> None:
     scores[:, :9] = -torch.inf
     for words in (scores.argmax(1), scores[:, 9:].argmin(1) + 9):
         wanted = scores.double().log_softmax(1)[torch.arange(8), words]
-        found = take_log_probability(scores.clone(), words)
+        found = log_probability(scores, words)
         torch.testing.assert_close(found.double(), wanted)

@@ -46,14 +46,15 @@ _JOINS = tuple(
     )
 )
 _PROPER = {name.lower(): name for name in (*PHRASES, *WORDS.split())}
+_PHRASE = re.compile(rf"\b({'|'.join(phrase.lower() for phrase in PHRASES)})\b")
+_PHRASE_STARTS = {phrase.lower().split()[0] for phrase in PHRASES}
+_NAME = re.compile(r"\w+")
 _LOWER_ABBREVIATIONS = {"a.m", "p.m", "e.g", "i.e"}
-# Capitals, applied in this order, to the last group.
+# Capitals of the only group, applied in this order: of what is no name, and what follows names.
+_SPELT = (re.compile(r"\b([a-z](?:\.[a-z])+\b)"), re.compile(r"\b((?:[a-z]-)+[a-z])\b"))
 _CAPITALS = tuple(
     re.compile(pattern)
     for pattern in (
-        r"\b([a-z](?:\.[a-z])+\b)",
-        r"\b((?:[a-z]-)+[a-z])\b",  # spelt out
-        rf"\b({'|'.join(map(re.escape, _PROPER))})\b",
         r"\b(?:Mr|Mrs|Ms|Dr)\.? ([a-z])",
         r"^\W*([a-z])",
         # After the end of a sentence, which neither "..." nor "a.m." is.
@@ -86,9 +87,19 @@ def detokenise(text: str) -> str:
     """Model text as a person would type it: spacing, quotes, capitals at starts and of names."""
     for pattern, replacement in _JOINS:
         text = pattern.sub(replacement, text)
+    for pattern in _SPELT:
+        text = pattern.sub(_with_capitals, text)
+    text = _with_names(text)
     for pattern in _CAPITALS:
         text = pattern.sub(_with_capitals, text)
     return text.strip()
+
+
+def _with_names(text: str) -> str:
+    """Names as they are written: phrases, where one may begin, then words, looked up."""
+    if not _PHRASE_STARTS.isdisjoint(_NAME.findall(text)):
+        text = _PHRASE.sub(_with_capitals, text)
+    return _NAME.sub(lambda match: _PROPER.get(match[0], match[0]), text)
 
 
 def _with_capitals(match: re.Match[str]) -> str:

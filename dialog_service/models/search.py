@@ -111,14 +111,16 @@ def _take_log_probability(centred: Tensor, words: Tensor) -> Tensor:
 
 
 def _picked(centred: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
-    chosen = torch.empty(len(centred), dtype=torch.int64, device=centred.device)
     sampled = rule.temperature > 0
+    if not sampled.any():
+        return _best(centred, rule, uniform)
     narrowed = sampled & ((rule.top_k > 0) | (rule.top_p < 1))
+    if narrowed.all():
+        return _from_best(centred, rule, uniform)
+    chosen = torch.empty(len(centred), dtype=torch.int64, device=centred.device)
     kinds = ((~sampled, _best), (sampled & ~narrowed, _from_all), (narrowed, _from_best))
     for rows, find in kinds:
         index = rows.nonzero().squeeze(1)
-        if len(index) == len(centred):
-            return find(centred, rule, uniform)
         if len(index):
             chosen[index] = find(centred[index], rule.rows(index), uniform[index])
     return chosen
@@ -162,7 +164,9 @@ def _parts(count: int, most: int) -> int:
 
 def _rows_of(blocks: Tensor, block: Tensor) -> Tensor:
     """The (B, M) block of each row of (B, parts, M): (B, 1) which."""
-    return blocks[torch.arange(len(blocks), device=blocks.device), block.squeeze(1)]
+    count, parts, _ = blocks.shape
+    places = torch.arange(0, count * parts, parts, device=blocks.device)
+    return blocks.flatten(0, 1).index_select(0, places.add_(block.squeeze(1)))
 
 
 def _best(centred: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:

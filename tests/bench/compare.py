@@ -8,10 +8,13 @@ The forced rows have the paper's sizes, random weights, 10 replies of 20 tokens,
 ones the packaged model, its own sampling, 10 replies.
 """
 
+import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
+from unittest import mock
 
 import in_process
 import matplotlib.pyplot as plt
@@ -56,23 +59,16 @@ def rates(forced: Path, budget: float) -> Iterator[Rate]:
 def latencies(forced: Path, wanted: Wanted) -> Iterator[Latencies]:
     """All that goes over the wire."""
     seconds = wanted.seconds
-    with over_the_wire.our_service(
-        "--model",
-        str(forced),
-        "--redis-url",
-        "off",
-        "--max-batch-sequences",
-        "640",
-        "--queue-capacity-sequences",
-        "4096",
-    ) as address:
-        yield from over_the_wire.service(
-            [address],
-            wanted.clients,
-            seconds,
-            label="service",
-            workload=over_the_wire.generated(REPLIES),
-        )
+    cores = torch.get_num_threads()
+    for label, replicas in (("service", 1), (f"service, {cores} replicas of a thread", cores)):
+        with _replicas(forced, replicas, threads=cores // replicas) as addresses:
+            yield from over_the_wire.service(
+                addresses,
+                wanted.clients,
+                seconds,
+                label=label,
+                workload=over_the_wire.generated(REPLIES),
+            )
     if wanted.has_peer:
         yield from litserve(wanted.clients, seconds, is_autocast=False)
     if wanted.has_peer and multiplies_bf16(torch.device("cpu")):  # others cannot run its LSTM
@@ -86,6 +82,18 @@ def latencies(forced: Path, wanted: Wanted) -> Iterator[Latencies]:
                 [address], FEW, seconds, label=label, workload=workload
             )
     yield from over_the_wire.echo(FEW, seconds)
+
+
+@contextlib.contextmanager
+def _replicas(forced: Path, count: int, *, threads: int) -> Iterator[list[str]]:
+    """The addresses of so many, without a Redis and with room for all that clients send."""
+    flags = ("--model", str(forced), "--redis-url", "off")
+    room = ("--max-batch-sequences", "640", "--queue-capacity-sequences", "4096")
+    with contextlib.ExitStack() as stack:
+        with mock.patch.dict(os.environ, OMP_NUM_THREADS=str(threads)):
+            services = [over_the_wire.our_service(*flags, *room) for _ in range(count)]
+            addresses = [stack.enter_context(service) for service in services]
+        yield addresses
 
 
 def rate_table(found: list[Rate]) -> Table:

@@ -55,7 +55,7 @@ class Generates(Protocol):
 class BatchLimits:
     """The size of batches and of the queue, in sequences; how long a batch waits to fill up."""
 
-    max_batch_sequences: int = 64
+    max_batch_sequences: int = 128
     max_wait_seconds: float = 0.005
     queue_capacity_sequences: int = 1024
 

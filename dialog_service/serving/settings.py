@@ -80,11 +80,11 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, ...")
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
         default="auto",
-        description="Of a decode step's products: auto is bf16 where it is native, else int8 on an "
-        "x86 CPU, else fp32.",
+        description="Of a decode step's products: auto is int8 on an x86 CPU, else bf16 where it "
+        "is native, else fp32.",
     )
     max_batch_sequences: int = Field(
-        default=64, ge=1, le=4096, description="Most sequences (replies asked for) in a batch."
+        default=128, ge=1, le=4096, description="Most sequences (replies asked for) in a batch."
     )
     max_wait_seconds: float = Field(
         default=0.005,

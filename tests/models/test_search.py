@@ -9,6 +9,7 @@ from torch import Tensor
 from dialog_service.models.search import (
     CODE_POSITION,
     TokenRule,
+    choose,
     log_probability,
     normals,
     pick,
@@ -277,3 +278,17 @@ def test_log_probabilities_are_the_softmax_s_even_of_the_least_likely() -> None:
         wanted = scores.double().log_softmax(1)[torch.arange(8), words]
         found = log_probability(scores, words)
         torch.testing.assert_close(found.double(), wanted)
+
+
+def test_a_choice_is_the_pick_and_its_log_probability_whatever_the_temperature() -> None:
+    scores = 5 * torch.randn(9, 640, generator=torch.Generator().manual_seed(3))
+    scores[:, 5] = -torch.inf
+    mixed = TokenRule(
+        temperature=torch.tensor([0.0, 0.0, 0.0, 0.7, 0.7, 1.3, 1.0, 0.7, 0.01]),
+        top_k=torch.tensor([0, 0, 5, 0, 0, 0, 0, 30, 0]),
+        top_p=torch.tensor([1.0, 0.9, 1.0, 1.0, 0.9, 0.8, 1.0, 1.0, 1.0], dtype=torch.float64),
+    )
+    words, log_probs = choose(scores.clone(), mixed, even(9))
+    assert torch.equal(words, pick(scores, mixed, even(9)))
+    wanted = scores.double().log_softmax(1).gather(1, words[:, None]).squeeze(1)
+    torch.testing.assert_close(log_probs.double(), wanted, atol=1e-5, rtol=1e-5)

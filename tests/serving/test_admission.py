@@ -28,7 +28,7 @@ async def test_the_last_request_under_way_is_waited_for():
         with admission.request():
             admission.close()
         assert not await admission.wait_until_idle(0.01)
-        waiting = asyncio.create_task(admission.wait_until_idle(5))
+        waiting = asyncio.create_task(admission.wait_until_idle(60))
         await asyncio.sleep(0.01)
         assert not waiting.done()
     assert await waiting
@@ -42,20 +42,34 @@ async def test_a_request_that_failed_has_ended():
     assert await admission.wait_until_idle(0.01)
 
 
-async def test_refusals_go_out_at_once_unless_they_are_gathered():
-    admission = Admission()
+async def test_refusals_go_out_at_once_unless_they_are_gathered(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    admission, sleep = Admission(), asyncio.sleep
+    quiet: asyncio.Queue[float] = asyncio.Queue()  # seconds that have passed
+
+    async def waited(seconds: float) -> None:
+        assert await quiet.get() == seconds
+
+    async def turns() -> None:
+        for _ in range(5):
+            await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", waited)
     await admission.wait_to_refuse()
-    gathering = asyncio.create_task(admission.gather(0.5, timeout_seconds=30))
+    gathering = asyncio.create_task(admission.gather(0.5, timeout_seconds=60))
     refusals = []
-    for _ in range(2):
-        await asyncio.sleep(0.3)
+    for _ in range(3):
         refusals.append(asyncio.create_task(admission.wait_to_refuse()))
-    await asyncio.sleep(0)
-    assert not gathering.done()
+        await turns()
+        quiet.put_nowait(0.5)
+        await turns()
+        assert not gathering.done()
+    quiet.put_nowait(0.5)  # without another one
     await gathering
-    assert admission.held == 2
+    assert admission.held == 3
     refusals.pop().cancel()
-    await asyncio.sleep(0)
+    await turns()
     admission.release()
     await asyncio.gather(*refusals)
     assert admission.held == 0

@@ -94,7 +94,7 @@ async def test_no_items_and_too_many_fail_the_call(count: int):
 
 
 async def test_sixty_four_items_share_batches_and_keep_their_order():
-    async with running(max_wait_seconds=0.5, max_batch_sequences=128) as service:
+    async with running(max_wait_seconds=10, max_batch_sequences=128) as service:
         items = [request(f"say {n}", reply_count=2) for n in range(64)]
         results = await batch(service, items)
         assert [len(one) for one in service.model.batches] == [64]
@@ -128,19 +128,30 @@ async def test_what_the_queue_cannot_hold_is_refused_item_by_item():
 
 
 async def test_a_callers_deadline_ends_the_work_of_every_item():
+    for seconds in (0.5, 5.0, 50.0):  # as long as a busy machine needs to begin with the work
+        if await deadline_ended(seconds):
+            return
+    pytest.fail("nothing was begun in time")
+
+
+async def deadline_ended(seconds: float) -> bool:
+    """Whether work had begun before the deadline; what became of it is asserted."""
     async with running(max_batch_sequences=10) as service:
         service.model.hold()
         # Whether the caller's clock or the server's is the first to say so is a matter of luck.
         try:
             asked = [request(f"say {n}") for n in range(4)]
-            codes = {result.error.code for result in await batch(service, asked, timeout=0.5)}
+            codes = {result.error.code for result in await batch(service, asked, timeout=seconds)}
         except grpc.aio.AioRpcError as late:
             codes = {late.code().value[0]}
         assert codes == {code_pb2.DEADLINE_EXCEEDED}
+        if not service.model.has_begun:
+            return False
         await dropped(service, 4)
         service.model.release()
         await service.ask("next")
         assert {one.turns for one in service.model.finished} == {("next",)}
+        return True
 
 
 async def test_the_servers_own_deadline_is_told_item_by_item():
@@ -166,7 +177,7 @@ async def test_a_caller_who_leaves_takes_every_item_along():
 
 async def dropped(service: Running, count: int) -> None:
     """Return when so many requests have been given up, in the queue or in a batch."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         stages = ("queue", "inference")
         name = "dialog_requests_cancelled_total"
         while sum(service.metric(name, stage=stage) for stage in stages) < count:
@@ -182,7 +193,7 @@ async def test_a_draining_server_refuses_the_call():
 
 
 async def test_items_use_the_cache_as_single_requests_do(redis_server: RedisProcess):
-    async with running(redis_url=redis_server.url, cache_timeout_seconds=10.0) as service:
+    async with running(redis_url=redis_server.url) as service:
         await service.ask("known", reply_count=15)
         seeded = request("known", sampling=pb.Sampling(seed=1))
         fresh = [request("new"), request("new")]

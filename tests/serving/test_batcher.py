@@ -34,13 +34,13 @@ def request(text: str = "hello", *, count: int = 1, seed: int = 1) -> Generation
     )
 
 
-def submit(batcher: Batcher, asked: GenerationRequest, seconds: float = 10.0) -> asyncio.Task:
+def submit(batcher: Batcher, asked: GenerationRequest, seconds: float = 60.0) -> asyncio.Task:
     deadline = asyncio.get_running_loop().time() + seconds
     return asyncio.create_task(batcher.submit(asked, deadline=deadline))
 
 
 def submit_background(batcher: Batcher, asked: GenerationRequest) -> asyncio.Task:
-    deadline = asyncio.get_running_loop().time() + 10.0
+    deadline = asyncio.get_running_loop().time() + 60.0
     return asyncio.create_task(batcher.submit_background(asked, deadline=deadline))
 
 
@@ -63,7 +63,7 @@ def texts(generated: Generated) -> list[str]:
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -102,38 +102,34 @@ async def test_batches_of_one_sequence_work_and_larger_requests_run_alone(count)
 
 async def test_a_full_batch_does_not_wait():
     loop = asyncio.get_running_loop()
-    async with batching(EchoModel(), max_batch_sequences=4, max_wait_seconds=5) as batcher:
+    async with batching(EchoModel(), max_batch_sequences=4, max_wait_seconds=60) as batcher:
         started = loop.time()
         await asyncio.gather(*(submit(batcher, request(count=2)) for _ in range(2)))
-    assert loop.time() - started < 2
+    assert loop.time() - started < 30
 
 
 async def test_who_was_alone_before_does_not_wait_but_who_had_company_does():
     model = EchoModel()
-    async with batching(model, max_wait_seconds=2) as batcher:
+    async with batching(model, max_wait_seconds=60) as batcher:
         await submit(batcher, request(count=64))  # a full batch, alone
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(30):
             await submit(batcher, request())
             await asyncio.gather(submit(batcher, request()), submit(batcher, request()))
         first = submit(batcher, request())
         await asyncio.sleep(0.05)
-        await asyncio.gather(first, submit(batcher, request()))
-    assert sizes(model) == [[64], [1], [1, 1], [1, 1]]
+        await asyncio.gather(first, submit(batcher, request(count=63)))  # full, and so soon
+    assert sizes(model) == [[64], [1], [1, 1], [1, 63]]
 
 
 async def test_the_wait_is_counted_from_the_first_request():
     model = EchoModel()
-    loop = asyncio.get_running_loop()
     async with batching(model, max_wait_seconds=0.3) as batcher:
-        started = loop.time()
-        first = submit(batcher, request())
-        for _ in range(20):  # would postpone for ever a wait that is counted from the last one
+        first, _ = submit(batcher, request()), submit(batcher, request())
+        while not first.done():  # would postpone a wait that is counted from the last one
             await asyncio.sleep(0.04)
             submit(batcher, request())
-            if first.done():
-                break
-        assert loop.time() - started < 0.6
-        assert 2 <= len(model.batches[0]) <= 9
+        assert first.result().queue_seconds >= 0.29
+        assert 2 <= len(model.batches[0]) < 64  # or it had begun when it was full
 
 
 async def test_a_full_queue_refuses_at_once_and_only_the_newcomer():
@@ -213,8 +209,9 @@ async def test_a_deadline_that_passes_in_a_batch_ends_the_work():
     model = EchoModel()
     async with batching(model) as batcher:
         model.hold()
-        with pytest.raises(DeadlinePassed):
-            await submit(batcher, request("late"), seconds=0.05)
+        while not model.has_begun:  # on a machine that stands still it passes in the queue
+            with pytest.raises(DeadlinePassed):
+                await submit(batcher, request("late"), seconds=0.05)
         await submit_and_release(batcher, model)
     assert [one.turns for one in model.finished] == [("next",)]
 
@@ -250,7 +247,7 @@ async def test_replies_are_told_in_the_loop_before_the_answer():
 
     async with batching(model) as batcher:
         model.hold()
-        deadline = asyncio.get_running_loop().time() + 10
+        deadline = asyncio.get_running_loop().time() + 60
         asked = batcher.submit(request(count=4), deadline=deadline, on_reply=on_reply)
         answer = asyncio.create_task(asked)
         await until(lambda: len(told) == 2)
@@ -271,7 +268,7 @@ async def test_whoever_has_gone_is_told_nothing():
     told: list[int] = []
     async with batching(model) as batcher:
         model.hold()
-        deadline = asyncio.get_running_loop().time() + 10
+        deadline = asyncio.get_running_loop().time() + 60
         listening = batcher.submit(
             request(), deadline=deadline, on_reply=lambda number, _: told.append(number)
         )
@@ -347,6 +344,7 @@ class SteppingModel(EchoModel):
         self.most_under_way = 0
         self.steps = 0
         self.joined_at: list[int] = []
+        self.holds_who_join = False
 
     @property
     def has_begun(self) -> bool:
@@ -361,11 +359,13 @@ class SteppingModel(EchoModel):
             for one in company.joining(under_way):
                 left[len(asked)] = one.reply_count
                 asked.append(one)
+                if self.holds_who_join:
+                    self.hold()
                 self.joined_at.append(self.steps)
             self.steps += 1
             under_way = sum(asked[index].reply_count for index in left)
             self.most_under_way = max(self.most_under_way, under_way)
-            self._released.wait(5)
+            self._released.wait(60)
             time.sleep(0.001)
             for index in list(left):
                 if is_abandoned(index):
@@ -387,11 +387,15 @@ async def test_requests_join_a_batch_under_way_and_leave_it_first():
     async with batching(model) as batcher:
         long = await held(batcher, model, request("long", count=30))
         short = [submit(batcher, request(f"short {n}", seed=n)) for n in range(4)]
+        await until(lambda: len(batcher._queue) == 4)
+        ended: list[asyncio.Task] = []
+        for task in (long, *short):
+            task.add_done_callback(ended.append)
         model.release()
         for number, answer in enumerate(await asyncio.gather(*short)):
             assert texts(answer)[0].startswith(f"short {number} / ")
-        assert not long.done()
         assert len(texts(await long)) == 30
+        assert ended == [*short, long]
     assert len(model.batches) == 1
 
 
@@ -449,8 +453,10 @@ async def test_a_caller_who_joined_and_left_is_dropped():
         first = await held(batcher, model, request("first", count=9))
         gone = submit(batcher, request("gone", count=5))
         await until(lambda: batcher._queue)
+        model.holds_who_join = True
         model.release()
-        await until(lambda: not batcher._queue)
+        await until(lambda: model.joined_at)
         gone.cancel()
+        model.release()
         await first
     assert [one.turns[0] for one in model.finished] == ["first"]

@@ -156,7 +156,7 @@ async def test_requests_that_cannot_be_answered(request_: pb.GenerateRepliesRequ
 async def test_a_message_of_millions_of_turns_holds_nobody_up():
     async with running() as service:
         call = service.channel.unary_unary("/dialog_service.v1.DialogService/GenerateReplies")
-        error = await failure(call(b"\x12\x00" * 2_000_000, timeout=5))
+        error = await failure(call(b"\x12\x00" * 2_000_000, timeout=30))
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -196,8 +196,11 @@ async def test_a_callers_deadline_drops_the_work():
     async with running(model) as service:
         model.hold()
         request = pb.GenerateRepliesRequest(turns=[pb.Turn(text="slow")])
-        error = await failure(service.stub.GenerateReplies(request, timeout=0.1))
-        assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        for seconds in (0.1, 1.0, 10.0, 60.0):  # as long as a busy machine needs to begin
+            error = await failure(service.stub.GenerateReplies(request, timeout=seconds))
+            assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            if model.has_begun:
+                break
         while service.metric("dialog_requests_cancelled_total", stage="inference") < 1:
             await asyncio.sleep(0.001)
         model.release()

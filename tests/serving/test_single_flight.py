@@ -36,10 +36,11 @@ async def test_an_error_reaches_everyone_and_is_not_kept() -> None:
 
 async def test_a_run_goes_on_while_anyone_waits_and_ends_with_the_last() -> None:
     events: list[str] = []
+    go = asyncio.Event()
 
     async def work() -> str:
         try:
-            await asyncio.sleep(0.05)
+            await go.wait()
         except asyncio.CancelledError:
             events.append("cancelled")
             raise
@@ -49,10 +50,13 @@ async def test_a_run_goes_on_while_anyone_waits_and_ends_with_the_last() -> None
     first, second = (asyncio.create_task(flights.run("a", work)) for _ in range(2))
     await asyncio.sleep(0.01)
     first.cancel()
+    await asyncio.wait({first})
+    go.set()
     assert await second == "done"
     assert first.cancelled()
     assert events == []
 
+    go.clear()
     last = asyncio.create_task(flights.run("a", work))
     await asyncio.sleep(0.01)
     assert flights.is_running("a")

@@ -274,14 +274,21 @@ async def test_a_directory_that_is_still_being_copied_waits_until_it_is_whole(
     tmp_path, checkpoints, caplog
 ):
     shutil.copytree(checkpoints(0), tmp_path / "wed/1")
-    async with serving(tmp_path, models_poll_seconds=0.2) as service:
+    async with serving(tmp_path, models_poll_seconds=0) as service:
+
+        async def look() -> None:
+            await service.server._models._look(is_asked=False)
+
         (tmp_path / "wed/2").mkdir()
+        await look()
         for path in sorted(checkpoints(1).iterdir()):
             with (tmp_path / "wed/2" / path.name).open("wb", buffering=0) as file:
                 whole = path.read_bytes()
                 for start in range(0, len(whole), -(-len(whole) // 4)):
                     file.write(whole[start : start + -(-len(whole) // 4)])
-                    await asyncio.sleep(0.05)  # never twice the same at two looks
+                    await look()  # never twice the same at two looks
+        assert await service.version() == "wed/versions/1"
+        await look()
         await service.loads("ok", 2)
         assert await service.version() == "wed/versions/2"
         assert service.metric("dialog_model_loads_total", result="failed") == 0

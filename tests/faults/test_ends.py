@@ -21,6 +21,7 @@ pytestmark = pytest.mark.timeout(400)  # processes are slow to start on a busy m
 
 FRESH = Workload(mix={Kind.UNARY: 1}, reply_count=10, cache_mode=pb.CACHE_MODE_BYPASS)
 FLEET = {"scope": "fleet", "source": "fresh"}
+WINDOW = "dialog_diversity_window_tokens"
 
 
 async def hammer(address: str, name: str, ends: dict[str, str]) -> None:
@@ -77,14 +78,25 @@ async def test_a_replica_that_is_killed_takes_nothing_of_the_other_with_it(tmp_p
         try:
             await asyncio.gather(*(asyncio.to_thread(each.start) for each in replicas.values()))
             figures = {name: Figures() for name in returned}
-            loads = [
-                loaded(each.address, figures[name], judged(name), FRESH, clients=4, seconds=3.0)
-                for name, each in replicas.items()
-            ]
-            loading = asyncio.gather(*loads)
-            await asyncio.sleep(2.0)
+            is_over = asyncio.Event()
+
+            async def kept_busy(name: str) -> None:
+                load = (replicas[name].address, figures[name], judged(name), FRESH)
+                while not is_over.is_set():
+                    await loaded(*load, clients=4, seconds=1.0)
+
+            async def is_published() -> bool:
+                goes = replicas["goes"]
+                return bool(await asyncio.to_thread(goes.metric, WINDOW, **FLEET))
+
+            going = asyncio.create_task(kept_busy("goes"))
+            await until(is_published)
+            staying = asyncio.create_task(kept_busy("stays"))
+            await until(lambda: figures["stays"].requests > 100)
             replicas["goes"].kill()
-            await loading
+            await until(lambda: "UNAVAILABLE" in figures["goes"].statuses)
+            is_over.set()
+            await asyncio.gather(going, staying)
             await check_fleet(replicas["stays"], returned)
         finally:
             for each in replicas.values():
@@ -99,11 +111,10 @@ async def check_fleet(replica: Replica, returned: dict[str, list[list[str]]]) ->
     """The fleet's figure is of what the one has returned, and the other but for its last moment."""
     own, every = returned["stays"], [*returned["stays"], *returned["goes"]]
     fewest, most = (sum(map(len, each)) for each in (own, every))
-    window = "dialog_diversity_window_tokens"
-    await until(lambda: (replica.metric(window, **FLEET) or 0) > fewest)
-    await until(lambda: replica.metric(window, scope="replica", source="fresh") == fewest)
+    await until(lambda: (replica.metric(WINDOW, **FLEET) or 0) > fewest)
+    await until(lambda: replica.metric(WINDOW, scope="replica", source="fresh") == fewest)
     await asyncio.sleep(2.5)  # for the last publication to be read and shown
-    assert fewest < replica.metric(window, **FLEET) <= most
+    assert fewest < replica.metric(WINDOW, **FLEET) <= most
     for n in (1, 2):
         shown = replica.metric("dialog_distinct_ratio", **FLEET, n=str(n))
         # The ratio falls as text grows.

@@ -38,7 +38,8 @@ async def test_no_caller_notices(fault: str, redis: Redis, replica: Replica):
     async with AsyncDialogClient(replica.address) as client:
         await until(lambda: is_shared(client, f"before {fault}"))
         with FAULTS[fault](redis):
-            await loaded(replica.address, figures, clients=8, seconds=1.0)
+            while figures.requests <= 20:  # a second is enough but on a machine that stands still
+                await loaded(replica.address, figures, clients=8, seconds=1.0)
             assert await client.is_ready()
         await until(lambda: is_shared(client, f"after {fault}"))
     await loaded(replica.address, after, clients=8, seconds=0.3)
@@ -46,7 +47,6 @@ async def test_no_caller_notices(fault: str, redis: Redis, replica: Replica):
         assert each.statuses == {"OK": each.requests}
         assert each.wrong == {}
         assert (each.late, each.hung) == (0, 0)
-    assert figures.requests > 20
     if fault != "restarted_empty":
         assert figures.cache["degraded"] > 0
     if fault in ("killed", "paused"):

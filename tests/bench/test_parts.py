@@ -81,6 +81,13 @@ async def test_full_pools_stay_full_for_as_many_servings(tiny_checkpoint: Path):
     assert len(pools.deck(5)) == 3 * SERVINGS
 
 
+@pytest.fixture
+def _patience(monkeypatch: pytest.MonkeyPatch):
+    """A Redis that is late on a busy machine is waited for."""
+    monkeypatch.setenv("DIALOG_CACHE_TIMEOUT_SECONDS", "10")
+
+
+@pytest.mark.usefixtures("_patience")
 def test_answers_of_a_replica_come_from_full_pools(tiny_checkpoint: Path):
     plan = replicas.Plan(tiny_checkpoint, clients=2, replies=3, seconds=0.3)
     with running_redis() as server:
@@ -88,7 +95,7 @@ def test_answers_of_a_replica_come_from_full_pools(tiny_checkpoint: Path):
         found = replicas.measured(Fleet(1, 2), plan, pools)
     assert found.generated_per_second > 0
     assert found.pooled_per_second > 0
-    assert found.pooled_share > 0.5  # a Redis that is late on a busy machine is done without
+    assert found.pooled_share > 0.5
     assert found.redis_seconds >= 0
     assert replicas.measured_table([found, found]).row_count == 3
 
@@ -116,6 +123,7 @@ def test_pooled_answers_are_held_against_both_echoes():
     assert pooled.table(found).row_count == 3
 
 
+@pytest.mark.usefixtures("_patience")
 def test_a_budget_adds_up_to_what_the_caller_waits(tiny_checkpoint: Path):
     found: list[budget.Budget] = []
     plan = budget.Plan(tiny_checkpoint, clients=3, replies=4, seconds=0.3)

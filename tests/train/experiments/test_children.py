@@ -19,7 +19,7 @@ def end(number, frame):
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, end)
 pathlib.Path(sys.argv[1]).touch()
-time.sleep(30)
+time.sleep(100)
 """
 
 
@@ -54,7 +54,7 @@ def test_the_signal_that_stops_all_reaches_the_child(tmp_path: Path):
     with pytest.raises(Stopped):
         stopping.run([sys.executable, "-c", WAITS, str(running)], log)
     assert log.read_text() == f"signal {signal.SIGINT:d}\n"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_nothing_is_started_after_the_signal(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 
 import pytest
 from rich.console import Console
@@ -31,7 +32,7 @@ def test_a_failed_row_does_not_stop_the_others(make_request, monkeypatch: pytest
 
 
 def test_rows_run_side_by_side(make_request, monkeypatch: pytest.MonkeyPatch):
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=30)
     monkeypatch.setattr(runner, "run_row", lambda run, tools: together.wait())
     runs = make_request("ded,wed_d").runs()
     assert run_all(runs, Effort(jobs=2), QUIET, bool).exit_code == 0
@@ -47,7 +48,9 @@ def test_a_signal_stops_the_row_under_way_and_starts_no_other(
             raise Stopped
         begun.append(run.name)
         signal.raise_signal(signal.SIGINT)
-        threading.Event().wait(0.5)  # the main thread handles the signal meanwhile
+        for _ in range(3000):  # the main thread handles the signal meanwhile
+            if not tools.children.is_stopping:
+                time.sleep(0.01)
         assert tools.children.is_stopping
         raise Stopped
 

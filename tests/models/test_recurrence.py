@@ -113,3 +113,22 @@ def test_a_product_runs_in_the_type_of_its_weights() -> None:
     narrow = product(x, weight.bfloat16(), bias.bfloat16())
     assert narrow.dtype == torch.float32
     torch.testing.assert_close(narrow, x @ weight.T + bias, atol=0.1, rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_neither_the_number_of_rows_nor_of_threads_changes_a_bit(kind: CellKind) -> None:
+    recurrence, before = build_recurrence(kind, 7, 101), torch.get_num_threads()
+    gates = recurrence.parts.hidden_weight.shape[0]
+    given, kept = 3 * torch.randn(1000, gates), 3 * torch.randn(1000, gates)
+    state = tuple(torch.randn(1000, 101) for _ in recurrence.zero_state(given))
+    try:
+        torch.set_num_threads(1)
+        wanted = recurrence.advance(given, kept, state)
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for rows in (1, 8, 325, 999):
+                few = (given[:rows], kept[:rows], tuple(part[:rows] for part in state))
+                for found, whole in zip(recurrence.advance(*few), wanted, strict=True):
+                    assert torch.equal(found, whole[:rows])
+    finally:
+        torch.set_num_threads(before)

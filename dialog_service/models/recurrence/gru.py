@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dialog_service.models.recurrence.layer import Recurrence, State
+from dialog_service.models.recurrence.layer import Recurrence, State, sigmoid
 from dialog_service.models.recurrence.layout import Layout, rows_before, spans
 
 
@@ -46,7 +46,7 @@ class GruRecurrence(Recurrence):
         """(B, 3H) shares of the gates and the state before -> the state after."""
         (hidden,) = state
         inputs, memory = given.chunk(3, dim=1), kept.chunk(3, dim=1)
-        reset, update = (inputs[0] + memory[0]).sigmoid(), (inputs[1] + memory[1]).sigmoid()
+        reset, update = sigmoid(inputs[0] + memory[0]), sigmoid(inputs[1] + memory[1])
         candidate = (inputs[2] + reset * memory[2]).tanh()
         return (candidate + update * (hidden - candidate),)
 

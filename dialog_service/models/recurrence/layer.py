@@ -27,6 +27,15 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return functional.linear(x.to(weight.dtype), weight, bias).float()
 
 
+def sigmoid(x: Tensor) -> Tensor:
+    """Sigmoid of x, elementwise.
+
+    Torch's own takes another way for the last few numbers that a thread is given than for those
+    before them, so a row's bits would depend on how many rows there are. Its tanh does not.
+    """
+    return (x * 0.5).tanh() * 0.5 + 0.5
+
+
 class Parts(NamedTuple):
     """A layer's parameters in torch's order, G gates: (GH, I), (GH, H), (GH,), (GH,)."""
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dialog_service.models.recurrence.layer import Recurrence, State
+from dialog_service.models.recurrence.layer import Recurrence, State, sigmoid
 from dialog_service.models.recurrence.layout import Layout, rows_before, spans
 
 
@@ -43,10 +43,10 @@ class LstmRecurrence(Recurrence):
 
     def advance(self, given: Tensor, kept: Tensor, state: State) -> State:
         """(B, 4H) shares of the gates and the state before -> the state after."""
-        gates = given + kept
-        entry, forget, candidate, exit_ = gates.chunk(4, dim=1)
-        cell = forget.sigmoid() * state[1] + entry.sigmoid() * candidate.tanh()
-        return exit_.sigmoid() * cell.tanh(), cell
+        gates, size = given + kept, self.hidden_size
+        entry, forget = sigmoid(gates[:, : 2 * size]).chunk(2, dim=1)
+        cell = forget * state[1] + entry * gates[:, 2 * size : 3 * size].tanh()
+        return sigmoid(gates[:, 3 * size :]) * cell.tanh(), cell
 
 
 class _LstmOverRealTokens(torch.autograd.Function):

@@ -14,9 +14,12 @@ from dialog_service.models.recurrence import State
 from dialog_service.models.seq2seq import LatentSeq2Seq, ReplyCodes
 from dialog_service.vocabulary import BOS, PAD, UNK
 
+# The largest tables of words; a context is read once, and decoded from many times.
+_ENCODER_TABLE_BYTES, _DECODER_TABLE_BYTES = 128 * 2**20, 192 * 2**20
+
 
 class Engine:
-    """A packed model; it keeps no state between calls."""
+    """A packed model; it keeps no state between calls. Use in torch's inference mode."""
 
     def __init__(self, model: LatentSeq2Seq, *, precision: str, device: torch.device) -> None:
         """Pack a model, which is on its device and in evaluation.
@@ -31,9 +34,13 @@ class Engine:
         self._model = model
         table = model.embedding.weight.detach()
         encoder, decoder = model.encoder, model.decoder
-        self._forwards = PackedRecurrence(encoder.forwards, table, self.precision)
-        self._backwards = PackedRecurrence(encoder.backwards, table, self.precision)
-        self._words = PackedRecurrence(decoder.recurrence, table, self.precision)
+        self._forwards, self._backwards = (
+            PackedRecurrence(layer, table, self.precision, largest_table=_ENCODER_TABLE_BYTES)
+            for layer in (encoder.forwards, encoder.backwards)
+        )
+        self._words = PackedRecurrence(
+            decoder.recurrence, table, self.precision, largest_table=_DECODER_TABLE_BYTES
+        )
         self._projection: Product | None = None
         if isinstance(decoder.projection, nn.Linear):
             layer = decoder.projection
@@ -116,7 +123,8 @@ class Engine:
 
     def given(self, words: Tensor, share: Tensor) -> Tensor:
         """(N,) words and (N, GH) shares of the signals -> (N, GH) what the next step is given."""
-        return self._words.shares(words).add_(share)
+        (shares,) = _in_chunks(self.shape, lambda each: (self._words.shares(each),), words)
+        return shares.add_(share)
 
     def advance(self, given: Tensor, state: State) -> State:
         """The state after an input that has these (N, GH) shares of the gates."""

@@ -5,8 +5,6 @@ from torch import Tensor
 from dialog_service.engine.products import Product, packed
 from dialog_service.models.recurrence import Recurrence, State
 
-_LARGEST_TABLE_BYTES = 192 * 2**20
-
 
 class PackedRecurrence:
     """A layer whose input is [embedding of a word ; signal].
@@ -16,13 +14,21 @@ class PackedRecurrence:
     step of a sequence, so it is a product once.
     """
 
-    def __init__(self, layer: Recurrence, embedding: Tensor, precision: str) -> None:
+    def __init__(
+        self,
+        layer: Recurrence,
+        embedding: Tensor,
+        precision: str,
+        *,
+        largest_table: int,
+    ) -> None:
         """Pack a layer.
 
         Args:
             layer: of inputs (E + G).
             embedding: (V, E).
             precision: of the recurrent product; the table is made in float32.
+            largest_table: bytes that it may have.
         """
         parts = layer.parts
         width = embedding.shape[1]
@@ -32,7 +38,7 @@ class PackedRecurrence:
         self._embedding = embedding
         self._table: Tensor | None = None
         self.word_share: Product = packed(words, bias, "fp32")
-        if len(embedding) * len(words) * 4 <= _LARGEST_TABLE_BYTES:
+        if len(embedding) * len(words) * 4 <= largest_table:
             self._table = self.word_share(embedding)  # (V, GH)
         else:
             self.word_share = packed(words, bias, precision)

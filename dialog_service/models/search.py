@@ -121,6 +121,8 @@ def _picked(centred: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     kinds = ((~sampled, _best), (sampled & ~narrowed, _from_all), (narrowed, _from_best))
     for rows, find in kinds:
         index = rows.nonzero().squeeze(1)
+        if len(index) == 1:
+            index = index.expand(2)  # torch splits a lone sum among threads, and adds up otherwise
         if len(index):
             chosen[index] = find(centred[index], rule.rows(index), uniform[index])
     return chosen

@@ -60,7 +60,8 @@ def latencies(forced: Path, wanted: Wanted) -> Iterator[Latencies]:
     """All that goes over the wire."""
     seconds = wanted.seconds
     cores = torch.get_num_threads()
-    for label, replicas in (("service", 1), (f"service, {cores} replicas of a thread", cores)):
+    fleets = {1: "service", cores: f"service, {cores} replicas of a thread"} | {1: "service"}
+    for replicas, label in fleets.items():
         with _replicas(forced, replicas, threads=cores // replicas) as addresses:
             yield from over_the_wire.service(
                 addresses,

@@ -8,7 +8,7 @@ Replies of 20 tokens that never end early, random weights, about the sizes of St
 words, 500 hidden units, 16 requests at once of 10 replies each. Each point is a process of its own.
 
 Memory is no smooth power of vocabulary and hidden size: a layer's table of words, which saves it a
-product, is made where it takes no more than 192 MiB, and the paper's has 153.
+product, is made where it takes no more than 192 MiB of a decoder, 128 of an encoder.
 """
 
 import enum

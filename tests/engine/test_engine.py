@@ -10,6 +10,7 @@ from plain_decoding import plain_reply
 import dialog_service
 from dialog_service.checkpoint import load_checkpoint
 from dialog_service.engine import Decoded, Decoding, Draws, Engine
+from dialog_service.engine.rows import RowShape
 from dialog_service.generation import GenerationRequest, Generator, context_ids
 from dialog_service.models.config import (
     GaussianPosterior,
@@ -51,6 +52,19 @@ def model(request: pytest.FixtureRequest) -> LatentSeq2Seq:
             else GruDecoder(hidden_size=512, projection_size=256),
         )
     ).eval()
+
+
+@pytest.fixture(autouse=True)
+def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seventy draws are several chunks in every precision."""
+    monkeypatch.setattr("dialog_service.engine.rows._INT8_SCORES", 16 * V)
+    monkeypatch.setattr("dialog_service.engine.rows._WIDE", RowShape(16, 32, 16))
+
+
+def forget_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows from a word is a product each time."""
+    for name in ("_ENCODER_TABLE_BYTES", "_DECODER_TABLE_BYTES"):
+        monkeypatch.setattr(f"dialog_service.engine.engine.{name}", 1000)
 
 
 def some_draws(rows: list[int]) -> Draws:
@@ -96,6 +110,31 @@ def test_neither_company_nor_place_changes_a_bit(model: LatentSeq2Seq, precision
     assert decoded(list(range(ROWS))[::-1]) == together
     for row in (0, 1, 31, 32, 69):
         assert decoded([row]) == [together[row]]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_without_a_table_company_changes_no_bit_either(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_tables(monkeypatch)
+    torch.manual_seed(1)
+    config = ModelConfig(
+        vocab_size=300,
+        embedding_dim=512,
+        max_context_tokens=40,
+        max_response_tokens=30,
+        encoder=LstmEncoder(hidden_size=64),
+        posterior=GaussianPosterior(latent_dim=Z),
+        prior=StandardNormalPrior(),
+        decoder=LstmDecoder(hidden_size=500),
+    )
+    engine = Engine(build_model(config).eval(), precision=precision, device=CPU)
+    words = torch.randint(4, 300, (320,), generator=torch.Generator().manual_seed(2))
+    share = torch.zeros(320, 2000)
+    together = engine.given(words, share)
+    for rows in (32, 64, 96, 256):
+        assert torch.equal(engine.given(words[:rows], share[:rows]), together[:rows])
 
 
 @torch.inference_mode()
@@ -189,7 +228,7 @@ def test_a_table_too_large_is_a_product_each_time(
     model: LatentSeq2Seq, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Engine(model, precision="fp32", device=CPU)
-    monkeypatch.setattr("dialog_service.engine.recurrences._LARGEST_TABLE_BYTES", 1000)
+    forget_tables(monkeypatch)
     small = Engine(model, precision="fp32", device=CPU)
     found = []
     for engine in (whole, small):

@@ -110,7 +110,7 @@ async def test_a_full_batch_does_not_wait():
 
 async def test_who_was_alone_before_does_not_wait_but_who_had_company_does():
     model = EchoModel()
-    async with batching(model, max_wait_seconds=60) as batcher:
+    async with batching(model, max_wait_seconds=60, max_batch_sequences=64) as batcher:
         await submit(batcher, request(count=64))  # a full batch, alone
         async with asyncio.timeout(30):
             await submit(batcher, request())
@@ -123,7 +123,7 @@ async def test_who_was_alone_before_does_not_wait_but_who_had_company_does():
 
 async def test_the_wait_is_counted_from_the_first_request():
     model = EchoModel()
-    async with batching(model, max_wait_seconds=0.3) as batcher:
+    async with batching(model, max_wait_seconds=0.3, max_batch_sequences=64) as batcher:
         first, _ = submit(batcher, request()), submit(batcher, request())
         while not first.done():  # would postpone a wait that is counted from the last one
             await asyncio.sleep(0.04)

@@ -292,3 +292,23 @@ def test_a_choice_is_the_pick_and_its_log_probability_whatever_the_temperature()
     assert torch.equal(words, pick(scores, mixed, even(9)))
     wanted = scores.double().log_softmax(1).gather(1, words[:, None]).squeeze(1)
     torch.testing.assert_close(log_probs.double(), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_a_lone_row_among_others_of_another_kind_is_picked_for_as_among_its_own() -> None:
+    """Where top_p cuts exactly at a word, the last bit of the mass of all words decides."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # torch would split one long sum between them, and not eight
+    try:
+        scores = torch.randn(8, 40_000, generator=torch.Generator().manual_seed(4))
+        for row in range(8):
+            mine = scores[row].expand(8, -1)
+            best = (mine - mine.amax(1, keepdim=True)).exp_()
+            top = best[0].topk(20).values.double() / best.sum(1)[0]
+            alike = rule(8, top_p=float(top.sum()))
+            mixed = TokenRule(
+                temperature=torch.tensor([1.0] + 7 * [0.0]), top_k=alike.top_k, top_p=alike.top_p
+            )
+            high = torch.full((8,), 1 - 1e-9, dtype=torch.float64)
+            assert pick(mine, mixed, high)[0] == pick(mine, alike, high)[0]
+    finally:
+        torch.set_num_threads(before)

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from dialog_service.engine.engine import Engine
-from dialog_service.engine.products import Ready
 from dialog_service.models.recurrence import State
-from dialog_service.models.search import TokenRule, choose, uniforms
+from dialog_service.models.search import TokenRule, uniforms
 from dialog_service.vocabulary import EOS, PAD
 
 
@@ -167,26 +166,13 @@ class Decoding:
     def _advanced(self, rows: _Rows) -> _Rows:
         """The same rows with one more word each."""
         state = self._engine.advance(rows.given, rows.state)
-        features, random = self._engine.features(state), _random(rows)
-        parts = [
-            self._chosen(rows, tuple(part[chunk] for part in features), random, chunk)
-            for chunk in self._engine.shape.scored_chunks(len(rows.request))
-        ]
-        words, log_probs = map(torch.cat, zip(*parts, strict=True))
+        # A reply says something before it ends.
+        words, log_probs = self._engine.choose(state, rows.rule, _random(rows), rows.position > 0)
         # An idle row may be one that has come to the end of its words.
         place = rows.position.clamp_max(self._max_tokens - 1)[:, None]
         rows.words.scatter_(1, place, words[:, None])
         rows.log_probs.scatter_(1, place, log_probs.double()[:, None])
         return rows._replace(given=self._engine.given(words, rows.share), state=state)
-
-    def _chosen(
-        self, rows: _Rows, features: Ready, random: Tensor, chunk: slice
-    ) -> tuple[Tensor, Tensor]:
-        """(N,) words of a part of the rows, and ln p of each."""
-        scores = self._engine.scores(features)
-        # A reply says something before it ends.
-        scores[:, EOS].masked_fill_(rows.position[chunk] == 0, -torch.inf)
-        return choose(scores, rows.rule.rows(chunk), random[chunk])
 
     def _leave(self, rows: _Rows) -> list[Decoded]:
         """Count a word on; the sequences that ended with it are live no more."""

@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from dialog_service.engine.choosers import build_chooser
+from dialog_service.engine.kernels import find_kernels
 from dialog_service.engine.precision import resolve_precision
-from dialog_service.engine.products import Product, Ready, packed
+from dialog_service.engine.products import Product, packed
 from dialog_service.engine.recurrences import PackedRecurrence
 from dialog_service.engine.rows import RowShape, row_shape
 from dialog_service.models.recurrence import State
+from dialog_service.models.search import TokenRule
 from dialog_service.models.seq2seq import LatentSeq2Seq, ReplyCodes
 from dialog_service.vocabulary import BOS, PAD, UNK
 
@@ -32,14 +35,22 @@ class Engine:
         self.latent_dim = model.config.latent_dim
         self._vocab_size = model.config.vocab_size
         self._model = model
+        # Compiled they are the eight-bit products' alone.
+        self.kernels = find_kernels() if self.precision == "int8" else None
         table = model.embedding.weight.detach()
         encoder, decoder = model.encoder, model.decoder
         self._forwards, self._backwards = (
-            PackedRecurrence(layer, table, self.precision, largest_table=_ENCODER_TABLE_BYTES)
+            PackedRecurrence(
+                layer, table, self.precision, self.kernels, largest_table=_ENCODER_TABLE_BYTES
+            )
             for layer in (encoder.forwards, encoder.backwards)
         )
         self._words = PackedRecurrence(
-            decoder.recurrence, table, self.precision, largest_table=_DECODER_TABLE_BYTES
+            decoder.recurrence,
+            table,
+            self.precision,
+            self.kernels,
+            largest_table=_DECODER_TABLE_BYTES,
         )
         self._projection: Product | None = None
         if isinstance(decoder.projection, nn.Linear):
@@ -49,7 +60,7 @@ class Engine:
         # Padding, unknown and begin are no words.
         bias = decoder.output.bias.detach().clone()
         bias[[PAD, UNK, BOS]] = -torch.inf
-        self._output = packed(decoder.output.weight, bias, self.precision)
+        self._chooser = build_chooser(decoder.output.weight, bias, self.precision, self.kernels)
         self._shapes: dict[int, RowShape] = {}
         # Of what the model's own modules multiply, once a context or a draw.
         self._float_shape = row_shape(device, "fp32", ())
@@ -73,7 +84,7 @@ class Engine:
             yield from layer.products
         if self._projection is not None:
             yield self._projection
-        yield self._output
+        yield from self._chooser.products
 
     def codes(self, contexts: Sequence[Sequence[int]]) -> ReplyCodes:
         """What each of N contexts says of z and of the signal."""
@@ -130,27 +141,34 @@ class Engine:
         """The state after an input that has these (N, GH) shares of the gates."""
         return _in_chunks(self.shape, lambda *x: self._words.step(x[0], x[1:]), given, *state)
 
-    def features(self, state: State) -> Ready:
-        """What the scores of the next word are made of, ready to be multiplied in parts."""
-        features = state[0]
-        if self._projection is not None:
-            (features,) = _in_chunks(self.shape, self._projected, features)
-        return self._output.ready(self._activation(features))
-
-    def _projected(self, hidden: Tensor) -> tuple[Tensor]:
-        assert self._projection is not None
-        return (self._projection(hidden),)
-
-    def scores(self, features: Ready) -> Tensor:
+    def scores(self, state: State) -> Tensor:
         """Scores of the next word, as the decoder's ``step`` has them.
 
         Args:
-            features: of N rows, an allowed number.
+            state: of N rows, an allowed number.
 
         Returns:
             (N, V) float32, -inf for what is no word.
         """
-        return self._output.of(features)
+        return self._chooser.scores(self._features(state), self.shape)
+
+    def choose(
+        self, state: State, rule: TokenRule, uniform: Tensor, may_end: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The next word of each of N rows and its log-probability, as ``Chooser.choose``."""
+        return self._chooser.choose(self._features(state), self.shape, rule, uniform, may_end)
+
+    def _features(self, state: State) -> Tensor:
+        """(N, I) what the scores of the next word are made of."""
+        features = state[0]
+        if self._projection is not None:
+            (features,) = _in_chunks(self.shape, self._projected, features)
+        activated: Tensor = self._activation(features)
+        return activated
+
+    def _projected(self, hidden: Tensor) -> tuple[Tensor]:
+        assert self._projection is not None
+        return (self._projection(hidden),)
 
 
 def _in_chunks(

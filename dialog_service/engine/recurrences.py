@@ -1,9 +1,17 @@
 """A recurrent layer over words, packed: all that a step needs of a word is looked up."""
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor
 
+from dialog_service.engine.kernels import CellKind, Kernels, pack_cell
 from dialog_service.engine.products import Product, packed
-from dialog_service.models.recurrence import Recurrence, State
+from dialog_service.models.recurrence import GruRecurrence, LstmRecurrence, Recurrence, State
+
+_KINDS: dict[type[Recurrence], CellKind] = {
+    LstmRecurrence: CellKind.LSTM,
+    GruRecurrence: CellKind.GRU,
+}
 
 
 class PackedRecurrence:
@@ -19,6 +27,7 @@ class PackedRecurrence:
         layer: Recurrence,
         embedding: Tensor,
         precision: str,
+        kernels: Kernels | None,
         *,
         largest_table: int,
     ) -> None:
@@ -28,6 +37,7 @@ class PackedRecurrence:
             layer: of inputs (E + G).
             embedding: (V, E).
             precision: of the recurrent product; the table is made in float32.
+            kernels: what takes a step, if anything is compiled for the precision.
             largest_table: bytes that it may have.
         """
         parts = layer.parts
@@ -43,13 +53,16 @@ class PackedRecurrence:
         else:
             self.word_share = packed(words, bias, precision)
         self.signal_share: Product = packed(signals.contiguous(), None, "fp32")
-        hidden_weight, hidden_bias = parts.hidden_weight.float(), parts.hidden_bias.float()
-        self._kept = packed(hidden_weight, hidden_bias, precision)
+        self._step: _Step
+        if kernels is not None:
+            self._step = _KernelStep(layer, kernels)
+        else:
+            self._step = _ProductStep(layer, precision)
 
     @property
     def products(self) -> tuple[Product, ...]:
-        """What is multiplied at every step."""
-        return (self._kept,) if self._table is not None else (self._kept, self.word_share)
+        """What torch multiplies at every step."""
+        return self._step.products + (() if self._table is not None else (self.word_share,))
 
     def shares(self, words: Tensor) -> Tensor:
         """(N,) ids -> (N, GH) their shares of the gates."""
@@ -63,4 +76,43 @@ class PackedRecurrence:
 
     def step(self, given: Tensor, state: State) -> State:
         """The state after an input that has these (N, GH) shares of the gates."""
-        return self.layer.advance(given, self._kept(state[0]), state)
+        return self._step.advance(given, state)
+
+
+class _Step(ABC):
+    """What the state becomes."""
+
+    products: tuple[Product, ...]
+
+    @abstractmethod
+    def advance(self, given: Tensor, state: State) -> State:
+        """The state after an input that has these (N, GH) shares of the gates."""
+
+
+class _ProductStep(_Step):
+    """The layer's own arithmetic around a packed product."""
+
+    def __init__(self, layer: Recurrence, precision: str) -> None:
+        parts = layer.parts
+        self._layer = layer
+        self._kept = packed(parts.hidden_weight.float(), parts.hidden_bias.float(), precision)
+        self.products = (self._kept,)
+
+    def advance(self, given: Tensor, state: State) -> State:
+        return self._layer.advance(given, self._kept(state[0]), state)
+
+
+class _KernelStep(_Step):
+    """All of it compiled."""
+
+    products = ()
+
+    def __init__(self, layer: Recurrence, kernels: Kernels) -> None:
+        parts = layer.parts
+        self._kernels = kernels
+        self._kind = _KINDS[type(layer)]
+        weight, bias = parts.hidden_weight.detach().float(), parts.hidden_bias.detach().float()
+        self._weights = pack_cell(weight, bias, gates=len(weight) // layer.hidden_size)
+
+    def advance(self, given: Tensor, state: State) -> State:
+        return self._kernels.advance_cells(self._kind, self._weights, given, state)

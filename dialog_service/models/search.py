@@ -67,6 +67,11 @@ class TokenRule:
     top_k: Tensor  # int64
     top_p: Tensor  # float64
 
+    @property
+    def is_narrowed(self) -> Tensor:
+        """(B,) whether words are left out before one is drawn."""
+        return (self.temperature > 0) & ((self.top_k > 0) | (self.top_p < 1))
+
     def rows(self, kept: Tensor | slice) -> "TokenRule":
         """The rule of some rows: (N,) indices or a slice."""
         return TokenRule(
@@ -114,7 +119,7 @@ def _picked(centred: Tensor, rule: TokenRule, uniform: Tensor) -> Tensor:
     sampled = rule.temperature > 0
     if not sampled.any():
         return _best(centred, rule, uniform)
-    narrowed = sampled & ((rule.top_k > 0) | (rule.top_p < 1))
+    narrowed = rule.is_narrowed
     if narrowed.all():
         return _from_best(centred, rule, uniform)
     chosen = torch.empty(len(centred), dtype=torch.int64, device=centred.device)

@@ -214,7 +214,7 @@ def test_fewer_bits_keep_the_distribution(precision: str) -> None:
     for _ in range(12):
         state, rough_state = exact.advance(given, state), rough.advance(rough_given, rough_state)
         scores, rough_scores = (
-            engine.scores(engine.features(each))
+            engine.scores(each)
             for engine, each in ((exact, state), (rough, rough_state))
         )
         logs, rough_logs = scores[:, EOS:].log_softmax(1), rough_scores[:, EOS:].log_softmax(1)

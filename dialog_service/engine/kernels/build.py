@@ -1,0 +1,98 @@
+"""Compiling the kernels once, and finding them again.
+
+They are kept under a name made of their source: beside it where an installation has compiled them
+in advance (``python -m dialog_service.engine.kernels``), else in the user's cache.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+
+_log = logging.getLogger(__name__)
+
+_SOURCE = Path(__file__).parent
+_FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-fopenmp")
+_COMPILERS = ("g++", "c++")
+_TIMEOUT_SECONDS = 120
+
+
+class BuildError(Exception):
+    """There is no compiler, it failed, or nothing can be written."""
+
+
+def library() -> Path:
+    """The compiled kernels, which are compiled now if they never were.
+
+    Raises:
+        BuildError: they are not, and cannot be.
+    """
+    name = f"kernels-{_fingerprint()}.so"
+    for folder in (_SOURCE, _cache()):
+        if (folder / name).is_file():
+            return folder / name
+    return build(_cache())
+
+
+def build(folder: Path) -> Path:
+    """Compile into a folder, which is made; two that do so at once do not disturb each other.
+
+    Raises:
+        BuildError: that does not work out here.
+    """
+    compiler = _compiler()
+    target = folder / f"kernels-{_fingerprint()}.so"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as room:
+            made = Path(room) / target.name
+            _run([*compiler, *_FLAGS, str(_SOURCE / "kernels.cpp"), "-o", str(made), *_openmp()])
+            made.replace(target)
+    except OSError as error:
+        raise BuildError(f"{folder}: {error.strerror or error}") from error
+    _log.info("compiled %s", target)
+    return target
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256(" ".join(_FLAGS).encode())
+    for file in sorted(_SOURCE.glob("*.[ch]*")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache() -> Path:
+    """Where programs keep what they can make again (XDG Base Directory Specification)."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "dialog-service"
+
+
+def _compiler() -> list[str]:
+    chosen = os.environ.get("CXX", "").split()
+    for command in [chosen] if chosen else [[name] for name in _COMPILERS]:
+        if shutil.which(command[0]):
+            return command
+    names = chosen[0] if chosen else " or ".join(_COMPILERS)
+    raise BuildError(f"no C++ compiler: {names} is not here")
+
+
+def _openmp() -> list[str]:
+    """Torch's own OpenMP: threads of a second would take turns with those of the first."""
+    return [str(found) for found in (Path(torch.__file__).parent / "lib").glob("libgomp*")]
+
+
+def _run(command: list[str]) -> None:
+    try:
+        subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS
+        )
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines() or ["nothing said"]
+        raise BuildError(f"{command[0]} failed: {said[0]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"{command[0]} took over {_TIMEOUT_SECONDS} s") from error

@@ -1,0 +1,173 @@
+"""The compiled functions, called with tensors."""
+
+import ctypes
+import functools
+import logging
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dialog_service.engine.kernels.build import BuildError, library
+from dialog_service.engine.kernels.weights import BLOCK, PackedWeights, filled
+
+_log = logging.getLogger(__name__)
+
+_ROWS = 32  # multiplied together
+_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
+
+
+def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
+    return [(name, kind) for name in names.split()]
+
+
+class _Weights(ctypes.Structure):
+    """``products::Weights``."""
+
+    _fields_ = [*_fields(_POINTER, "levels zeros scales bias"), *_fields(_COUNT, "outputs inputs")]
+
+
+class _Words(ctypes.Structure):
+    """``words::Call``."""
+
+    _fields_ = [
+        ("weights", _Weights),
+        *_fields(_COUNT, "has_tiles threads rows width"),
+        *_fields(_POINTER, "features heat top_k top_p uniform may_end"),
+        *_fields(_COUNT, "end_word"),
+        *_fields(_POINTER, "levels largest best sums heated scores words log_probs"),
+    ]
+
+
+class _Cells(ctypes.Structure):
+    """``cells::Call``."""
+
+    _fields_ = [
+        ("weights", _Weights),
+        *_fields(_COUNT, "has_tiles threads kind rows units"),
+        *_fields(_POINTER, "given hidden cell levels largest next_hidden next_cell"),
+    ]
+
+
+class CellKind(IntEnum):
+    """A recurrent layer; ``cells::Kind``."""
+
+    LSTM = 0
+    GRU = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picking:
+    """How each of N rows picks a word; ``end_word`` is the one that rows may be forbidden."""
+
+    heat: Tensor  # float32, 1 / temperature, or 0 for the likeliest word
+    top_k: Tensor  # int64, 0 is all
+    top_p: Tensor  # float64
+    uniform: Tensor  # float64 in (0, 1)
+    may_end: Tensor  # bool
+    end_word: int
+
+
+class Choice(NamedTuple):
+    """What N rows chose: (N,) words, (N,) ln p in nats, (N, O) scores where they were kept."""
+
+    words: Tensor
+    log_probs: Tensor
+    scores: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The library, and whether this processor has matrix units for it."""
+
+    library: ctypes.CDLL
+    has_tiles: bool
+
+    @property
+    def name(self) -> str:
+        """Of the instructions that multiply."""
+        return "AMX" if self.has_tiles else "AVX512-VNNI"
+
+    def choose_words(
+        self, weights: PackedWeights, features: Tensor, picking: Picking, *, keeps_scores: bool
+    ) -> Choice:
+        """The next word of each of N rows, as ``search.choose`` finds it from the same scores.
+
+        Args:
+            weights: of the vocabulary's product.
+            features: (N, I) float32.
+            picking: of N rows.
+            keeps_scores: needed where heat and a ``top_k`` or ``top_p`` leave words out; of such
+                rows alone they are kept.
+        """
+        rows, blocks = len(features), weights.outputs // BLOCK
+        features = features.contiguous()
+        levels, largest = _room(weights, rows)
+        best, sums, heated = torch.empty(3, blocks, rows)
+        scores = torch.empty(rows, weights.outputs) if keeps_scores else None
+        words, log_probs = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
+        call = _Words(
+            _pointed(weights), self.has_tiles, torch.get_num_threads(),
+            *features.shape, features.data_ptr(),
+            *_pointers(picking.heat, picking.top_k, picking.top_p),
+            *_pointers(picking.uniform, picking.may_end), picking.end_word,
+            *_pointers(levels, largest, best, sums, heated, scores, words, log_probs),
+        )  # fmt: skip
+        self.library.choose_words(ctypes.byref(call))
+        return Choice(words, log_probs, scores)
+
+    def advance_cells(
+        self, kind: CellKind, weights: PackedWeights, given: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """The state of N rows after a step, as ``Recurrence.advance`` has it.
+
+        Args:
+            kind: of the layer.
+            weights: of its recurrent product, from ``pack_cell``.
+            given: (N, GH) float32, the input's share of the gates.
+            state: hidden, and the cell of an LSTM, (N, H) float32.
+        """
+        rows, units = state[0].shape
+        given, state = given.contiguous(), tuple(part.contiguous() for part in state)
+        levels, largest = _room(weights, rows)
+        after = tuple(torch.empty_like(part) for part in state)
+        of_gru = () if kind is CellKind.LSTM else (None,)
+        call = _Cells(
+            _pointed(weights), self.has_tiles, torch.get_num_threads(), kind, rows, units,
+            *_pointers(given, *state, *of_gru, levels, largest, *after, *of_gru),
+        )  # fmt: skip
+        self.library.advance_cells(ctypes.byref(call))
+        return after
+
+
+def _room(weights: PackedWeights, rows: int) -> tuple[Tensor, Tensor]:
+    """For the levels of the rows, and the magnitudes that they are of."""
+    levels = torch.empty(filled(rows, _ROWS), weights.inputs, dtype=torch.uint8)
+    return levels, torch.empty(rows)
+
+
+def _pointed(weights: PackedWeights) -> _Weights:
+    return _Weights(*_pointers(*weights), weights.outputs, weights.inputs)
+
+
+def _pointers(*tensors: Tensor | None) -> list[int | None]:
+    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+@functools.cache
+def find_kernels() -> Kernels | None:
+    """The kernels, compiled if need be; None, and the log says why, where they cannot run."""
+    if not torch.cpu._is_vnni_supported():
+        return None
+    try:
+        found = ctypes.CDLL(str(library()))
+    except (BuildError, OSError) as error:
+        _log.warning("replies are computed without compiled kernels: %s", error)
+        return None
+    for name, call in (("choose_words", _Words), ("advance_cells", _Cells)):
+        function = getattr(found, name)
+        function.argtypes, function.restype = [ctypes.POINTER(call)], None
+    has_tiles = bool(torch.cpu._is_amx_tile_supported() and found.allow_tiles())
+    return Kernels(found, has_tiles)

@@ -1,0 +1,63 @@
+// Sixteen numbers at a time: exponentials, and rows of floats as eight-bit integers.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace numbers {
+
+constexpr float kLevels = 127.0f;  // of either sign; a zero is level 127 of 0 to 254
+
+// e^x, relative error below 3e-7; what is below e^-104 is nothing.
+inline __m512 exponential(__m512 x) {
+  const __m512 power = _mm512_max_ps(
+      _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _mm512_set1_ps(-150.0f));
+  const __m512 whole = _mm512_roundscale_ps(power, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 rest = _mm512_sub_ps(power, whole);  // in [-1/2, 1/2]
+  // The series of 2^rest = e^(rest ln 2).
+  __m512 sum = _mm512_set1_ps(1.5403530e-4f);
+  sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.3333558e-3f));
+  sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(9.6181291e-3f));
+  sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(5.5504109e-2f));
+  sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(2.4022651e-1f));
+  sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(6.9314718e-1f));
+  sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.0f));
+  return _mm512_scalef_ps(sum, whole);
+}
+
+inline __m512 sigmoid(__m512 x) {
+  const __m512 one = _mm512_set1_ps(1.0f);
+  const __m512 minus = _mm512_sub_ps(_mm512_setzero_ps(), x);
+  return _mm512_div_ps(one, _mm512_add_ps(one, exponential(minus)));
+}
+
+inline __m512 tanh(__m512 x) {
+  return _mm512_fmsub_ps(_mm512_set1_ps(2.0f), sigmoid(_mm512_add_ps(x, x)), _mm512_set1_ps(1.0f));
+}
+
+inline __mmask16 first_lanes(int64_t count) {
+  return count >= 16 ? __mmask16(0xffff) : __mmask16((1u << count) - 1);
+}
+
+// A row's levels, with zeros up to `padded`, and its greatest magnitude.
+inline float quantise(const float* row, int64_t count, int64_t padded, uint8_t* levels) {
+  __m512 most = _mm512_set1_ps(1e-30f);
+  for (int64_t i = 0; i < count; i += 16) {
+    const __m512 x = _mm512_maskz_loadu_ps(first_lanes(count - i), row + i);
+    most = _mm512_max_ps(most, _mm512_abs_ps(x));
+  }
+  const float largest = _mm512_reduce_max_ps(most);
+  const __m512 scale = _mm512_set1_ps(kLevels / largest);
+  // A half more, as the conversion cuts off what follows the point.
+  const __m512 half = _mm512_set1_ps(kLevels + 0.5f);
+  for (int64_t i = 0; i < padded; i += 16) {
+    const __mmask16 lanes = i < count ? first_lanes(count - i) : __mmask16(0);
+    const __m512 x = _mm512_maskz_loadu_ps(lanes, row + i);
+    const __m512i level = _mm512_cvttps_epi32(_mm512_fmadd_ps(x, scale, half));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(levels + i), _mm512_cvtusepi32_epi8(level));
+  }
+  return largest;
+}
+
+}  // namespace numbers

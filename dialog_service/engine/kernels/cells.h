@@ -27,7 +27,7 @@ struct Call {
   const float* given;   // (rows, gates x units), as the layer orders its gates
   const float* hidden;  // (rows, units)
   const float* cell;    // the same; of a GRU none
-  uint8_t* levels;      // room for rows up to a multiple of 32 with the weights' inputs
+  uint8_t* levels;      // room for rows up to a multiple of 16 with the weights' inputs
   float* largest;       // room for rows
   float* next_hidden;
   float* next_cell;
@@ -88,13 +88,9 @@ inline void advance(const Call& call, const int32_t* sums, int64_t row, int64_t 
 }
 
 inline void advance(const Call& call, int64_t block) {
-  alignas(64) int32_t sums[2 * kTile * kBlock];
-  for (int64_t row = 0; row < call.rows; row += 2 * kTile) {
-    const int64_t count = std::min(call.rows - row, 2 * kTile);
-    products::multiply(call.weights, call.levels + row * call.weights.inputs, count,
-                       block * kBlock, call.has_tiles, sums);
-    for (int64_t i = 0; i < count; ++i) advance(call, sums + i * kBlock, row + i, block);
-  }
+  products::multiply(
+      call.weights, call.levels, call.rows, block * kBlock, call.has_tiles,
+      [&](const int32_t* sums, int64_t row) { advance(call, sums, row, block); });
 }
 
 inline void advance(const Call& call) {

@@ -15,7 +15,7 @@ from dialog_service.engine.kernels.weights import BLOCK, PackedWeights, filled
 
 _log = logging.getLogger(__name__)
 
-_ROWS = 32  # multiplied together
+_ROWS = 16  # multiplied together
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
 
 

@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -35,21 +36,22 @@ inline __m512 outputs_of(const Weights& w, const int32_t* sums, int64_t output, 
   return _mm512_fmadd_ps(scaled, largest, _mm512_loadu_ps(w.bias + output));
 }
 
-// Matrix units: a thread says once how large its tiles are, and lets go of them in the end.
+// The shape of all eight tiles of a matrix unit: sixteen rows of 64 bytes.
+struct alignas(64) TileShape {
+  uint8_t palette = 1;
+  uint8_t start = 0;
+  uint8_t reserved[14] = {};
+  uint16_t column_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+// A constant: of one on the stack the compiler sees eight bytes read, and leaves out the others.
+inline constexpr TileShape kTileShape;
+
+// A thread's use of its matrix unit.
 class Tiles {
  public:
   explicit Tiles(bool is_used) : is_used_(is_used) {
-    if (!is_used_) return;
-    struct alignas(64) {
-      uint8_t palette = 1, start = 0, reserved[14] = {};
-      uint16_t column_bytes[16] = {};
-      uint8_t rows[16] = {};
-    } shape;
-    for (int tile = 0; tile < 8; ++tile) {
-      shape.column_bytes[tile] = 64;
-      shape.rows[tile] = 16;
-    }
-    _tile_loadconfig(&shape);
+    if (is_used_) _tile_loadconfig(&kTileShape);
   }
   ~Tiles() {
     if (is_used_) _tile_release();
@@ -61,35 +63,40 @@ class Tiles {
   bool is_used_;
 };
 
-// Sixteen or thirty-two rows by sixty-four outputs, by matrix units.
-template <bool kTwo>
-inline void by_tiles(const uint8_t* rows, const int8_t* weights, int64_t inputs, int32_t* sums) {
-  const uint8_t* below = rows + kTile * inputs;
+// Sixteen rows, or with those below thirty-two, by sixty-four outputs, by matrix units; they work on
+// while `meanwhile` is done, which is called with a part of other work, and of how many.
+template <bool kHasBelow, typename Meanwhile>
+inline void by_tiles(const uint8_t* rows, const int8_t* weights, int64_t inputs, int32_t* sums,
+                     const Meanwhile& meanwhile) {
   constexpr int64_t kStride = kBlock * sizeof(int32_t);
-  for (int64_t half = 0; half < kBlock; half += 2 * kTile) {
-    const int8_t* left = weights + half * inputs;
+  const uint8_t* below = rows + kTile * inputs;
+  const int64_t steps = inputs / kDepth;
+  for (int64_t half = 0; half < 2; ++half) {
+    const int8_t* left = weights + half * 2 * kTile * inputs;
     const int8_t* right = left + kTile * inputs;
+    int32_t* found = sums + half * 2 * kTile;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int64_t i = 0; i < inputs; i += kDepth) {
-      _tile_loadd(4, rows + i, inputs);
-      _tile_loadd(6, left + i * kTile, kDepth);
+    for (int64_t step = 0; step < steps; ++step) {
+      _tile_loadd(4, rows + step * kDepth, inputs);
+      _tile_loadd(6, left + step * kDepth * kTile, kDepth);
       _tile_dpbusd(0, 4, 6);
-      _tile_loadd(7, right + i * kTile, kDepth);
+      _tile_loadd(7, right + step * kDepth * kTile, kDepth);
       _tile_dpbusd(1, 4, 7);
-      if (kTwo) {
-        _tile_loadd(5, below + i, inputs);
+      if (kHasBelow) {
+        _tile_loadd(5, below + step * kDepth, inputs);
         _tile_dpbusd(2, 5, 6);
         _tile_dpbusd(3, 5, 7);
       }
+      meanwhile(half * steps + step, 2 * steps);
     }
-    _tile_stored(0, sums + half, kStride);
-    _tile_stored(1, sums + half + kTile, kStride);
-    if (kTwo) {
-      _tile_stored(2, sums + kTile * kBlock + half, kStride);
-      _tile_stored(3, sums + kTile * kBlock + half + kTile, kStride);
+    _tile_stored(0, found, kStride);
+    _tile_stored(1, found + kTile, kStride);
+    if (kHasBelow) {
+      _tile_stored(2, found + kTile * kBlock, kStride);
+      _tile_stored(3, found + kTile * kBlock + kTile, kStride);
     }
   }
 }
@@ -119,18 +126,40 @@ inline void by_vectors(const uint8_t* rows, const int8_t* weights, int64_t input
       _mm512_storeu_si512(sums + row * kBlock + part * kTile, sum[row][part]);
 }
 
-// Up to thirty-two rows by sixty-four outputs from `output`; (32, 64) sums, of idle rows anything.
+// `count` rows by sixty-four outputs from `output`. `finish` is given a row's 64 sums and its number,
+// while those of later rows are made.
+template <typename Finish>
 inline void multiply(const Weights& w, const uint8_t* rows, int64_t count, int64_t output,
-                     bool has_tiles, int32_t* sums) {
+                     bool has_tiles, const Finish& finish) {
+  constexpr int64_t kRows = 2 * kTile;
+  alignas(64) int32_t sums[2][kRows * kBlock];
   const int8_t* weights = w.of(output);
-  if (has_tiles && count > kTile) {
-    by_tiles<true>(rows, weights, w.inputs, sums);
-  } else if (has_tiles) {
-    by_tiles<false>(rows, weights, w.inputs, sums);
-  } else {
-    for (int64_t row = 0; row < count; row += 4)
-      by_vectors<4>(rows + row * w.inputs, weights, w.inputs, sums + row * kBlock);
+  const auto finish_part = [&](int64_t chunk, int64_t part, int64_t parts) {
+    const int64_t first = chunk * kRows, last = std::min(first + kRows, count);
+    const int64_t each = (kRows + parts - 1) / parts;
+    const int64_t end = std::min(first + (part + 1) * each, last);
+    for (int64_t row = first + part * each; row < end; ++row)
+      finish(sums[chunk % 2] + (row - first) * kBlock, row);
+  };
+  const int64_t chunks = (count + kRows - 1) / kRows;
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const int64_t left = std::min(count - chunk * kRows, kRows);
+    const uint8_t* here = rows + chunk * kRows * w.inputs;
+    int32_t* found = sums[chunk % 2];
+    const auto finish_before = [&](int64_t part, int64_t parts) {
+      if (chunk > 0) finish_part(chunk - 1, part, parts);
+    };
+    if (has_tiles && left > kTile) {
+      by_tiles<true>(here, weights, w.inputs, found, finish_before);
+    } else if (has_tiles) {
+      by_tiles<false>(here, weights, w.inputs, found, finish_before);
+    } else {
+      for (int64_t row = 0; row < left; row += 4)
+        by_vectors<4>(here + row * w.inputs, weights, w.inputs, found + row * kBlock);
+      finish_before(0, 1);
+    }
   }
+  finish_part(chunks - 1, 0, 1);
 }
 
 }  // namespace products

@@ -31,7 +31,7 @@ struct Call {
   const double* uniform;
   const uint8_t* may_end;
   int64_t end_word;
-  // Room: rows up to a multiple of 32 with the weights' inputs; rows; (blocks, rows) each; (rows,
+  // Room: rows up to a multiple of 16 with the weights' inputs; rows; (blocks, rows) each; (rows,
   // outputs), or null where no row's top_k or top_p leaves words out.
   uint8_t* levels;
   float* largest;
@@ -98,13 +98,9 @@ inline void summarise(const Call& call, const int32_t* sums, int64_t row, int64_
 }
 
 inline void summarise(const Call& call, int64_t block) {
-  alignas(64) int32_t sums[2 * kTile * kBlock];
-  for (int64_t row = 0; row < call.rows; row += 2 * kTile) {
-    const int64_t count = std::min(call.rows - row, 2 * kTile);
-    products::multiply(call.weights, call.levels + row * call.weights.inputs, count,
-                       block * kBlock, call.has_tiles, sums);
-    for (int64_t i = 0; i < count; ++i) summarise(call, sums + i * kBlock, row + i, block);
-  }
+  products::multiply(
+      call.weights, call.levels, call.rows, block * kBlock, call.has_tiles,
+      [&](const int32_t* sums, int64_t row) { summarise(call, sums, row, block); });
 }
 
 // One thread's room to choose in, and the choice.
@@ -144,10 +140,17 @@ class Chooser {
   // The blocks' sums of exponentials as shares of their total, which it returns; the row's best
   // word weighs 1.
   double share(const float* sums, float heat) {
+    const int64_t blocks = bests_.size();
+    const __m512 centre = _mm512_set1_ps(best_), heats = _mm512_set1_ps(heat);
+    for (int64_t block = 0; block < blocks; block += kTile) {
+      const __mmask16 lanes = numbers::first_lanes(blocks - block);
+      const __m512 best = _mm512_maskz_loadu_ps(lanes, &bests_[block]);
+      const __m512 centred = _mm512_mul_ps(_mm512_sub_ps(best, centre), heats);
+      _mm512_mask_storeu_ps(&shares_[block], lanes, numbers::exponential(centred));
+    }
     double total = 0;
-    for (size_t block = 0; block < bests_.size(); ++block) {
-      const double weight = std::exp(double(heat) * (double(bests_[block]) - best_));
-      shares_[block] = weight * sums[block * call_.rows + row_];
+    for (int64_t block = 0; block < blocks; ++block) {
+      shares_[block] *= sums[block * call_.rows + row_];
       total += shares_[block];
     }
     return total;
@@ -290,7 +293,7 @@ class Chooser {
 
   const Call& call_;
   std::vector<float> bests_;
-  std::vector<double> shares_;
+  std::vector<float> shares_;
   std::vector<float> most_;
   std::vector<Word> words_;
   int64_t row_ = 0;

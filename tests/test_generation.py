@@ -27,7 +27,7 @@ from dialog_service.generation import (
 )
 from dialog_service.models.config import DiracPosterior, ModelConfig
 from dialog_service.models.recurrence import State
-from dialog_service.models.search import normals
+from dialog_service.models.search import TokenRule, normals
 from dialog_service.models.seq2seq import build_model
 from dialog_service.replies import Company
 from dialog_service.text import detokenise, normalise
@@ -345,13 +345,15 @@ def test_empty_replies_are_not_returned(
 def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the rows of every decoder step."""
     rows: list[int] = []
-    advance = Engine.advance
+    choose = Engine.choose
 
-    def counted(self: Engine, given: Tensor, state: State) -> State:
-        rows.append(len(given))
-        return advance(self, given, state)
+    def counted(
+        self: Engine, state: State, rule: TokenRule, uniform: Tensor, may_end: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        rows.append(len(uniform))
+        return choose(self, state, rule, uniform, may_end)
 
-    monkeypatch.setattr(Engine, "advance", counted)
+    monkeypatch.setattr(Engine, "choose", counted)
     return rows
 
 

@@ -57,7 +57,10 @@ _IDLE_PARTS = 8  # one of so many rows may idle: taking the others together cost
 
 
 class _Rows(NamedTuple):
-    """The sequences under way, N rows of each; ``words`` and ``log_probs`` are (N, L)."""
+    """The sequences under way, N rows of each; those of words to come are (N, L).
+
+    ``state`` has taken in the last word, so that it says which is next.
+    """
 
     request: Tensor
     number: Tensor
@@ -70,8 +73,8 @@ class _Rows(NamedTuple):
     position: Tensor
     words: Tensor
     log_probs: Tensor
+    uniforms: Tensor
     share: Tensor
-    given: Tensor
     state: State
 
     def select(self, kept: Tensor | slice) -> "_Rows":
@@ -107,7 +110,7 @@ class Decoding:
 
     def join(self, draws: Draws) -> None:
         """Take in some draws; their first words come with the next step."""
-        share, given, state = self._engine.start(draws.signal)
+        share, state = self._engine.start(draws.signal)
         count = len(draws.signal)
         words = torch.full((count, self._max_tokens), PAD, device=share.device)
         new = _Rows(
@@ -122,8 +125,8 @@ class Decoding:
             position=torch.zeros_like(draws.request),
             words=words,
             log_probs=torch.zeros(words.shape, dtype=torch.float64, device=share.device),
+            uniforms=_uniforms(draws, self._max_tokens),
             share=share,
-            given=given,
             state=state,
         )
         rows = [self._rows.select(self._live_index())] if self._live and self._rows else []
@@ -145,8 +148,12 @@ class Decoding:
         count = len(self._rows.request)
         if count - self._engine.shape.padded(self.live_rows) > count // _IDLE_PARTS:
             self._rows = self._filled(self._rows.select(self._live_index()))
-        self._rows = self._advanced(self._rows)
-        return self._leave(self._rows)
+        words = self._choose(self._rows)
+        ended = self._leave(self._rows, words)
+        if self._live:
+            state = self._engine.advance(words, self._rows.share, self._rows.state)
+            self._rows = self._rows._replace(state=state)
+        return ended
 
     def _live_index(self) -> Tensor:
         assert self._rows is not None
@@ -163,23 +170,21 @@ class Decoding:
         filled.is_live[count:] = False
         return filled
 
-    def _advanced(self, rows: _Rows) -> _Rows:
-        """The same rows with one more word each."""
-        state = self._engine.advance(rows.given, rows.state)
-        # A reply says something before it ends.
-        words, log_probs = self._engine.choose(state, rows.rule, _random(rows), rows.position > 0)
+    def _choose(self, rows: _Rows) -> Tensor:
+        """(N,) the next words; they and their log-probabilities are taken down."""
         # An idle row may be one that has come to the end of its words.
         place = rows.position.clamp_max(self._max_tokens - 1)[:, None]
+        uniform = rows.uniforms.gather(1, place).squeeze(1)
+        # A reply says something before it ends.
+        words, log_probs = self._engine.choose(rows.state, rows.rule, uniform, rows.position > 0)
         rows.words.scatter_(1, place, words[:, None])
         rows.log_probs.scatter_(1, place, log_probs.double()[:, None])
-        return rows._replace(given=self._engine.given(words, rows.share), state=state)
+        return words
 
-    def _leave(self, rows: _Rows) -> list[Decoded]:
+    def _leave(self, rows: _Rows, words: Tensor) -> list[Decoded]:
         """Count a word on; the sequences that ended with it are live no more."""
-        place = rows.position.clamp_max(self._max_tokens - 1)[:, None]
-        last = rows.words.gather(1, place).squeeze(1)
         rows.position.add_(rows.is_live)
-        ended = rows.is_live & ((last == EOS) | (rows.position >= rows.limit))
+        ended = rows.is_live & ((words == EOS) | (rows.position >= rows.limit))
         index = ended.nonzero().squeeze(1)
         if not len(index):
             return []
@@ -194,11 +199,14 @@ class Decoding:
         return found
 
 
-def _random(rows: _Rows) -> Tensor:
-    """(N,) uniforms for the next words; of no use where none is drawn."""
-    if not (rows.temperature > 0).any():
-        return torch.zeros_like(rows.temperature, dtype=torch.float64)
-    return uniforms(rows.seed, rows.number, rows.position)[:, 0]
+def _uniforms(draws: Draws, count: int) -> Tensor:
+    """(N, L) for every word to come; of no use where none is drawn."""
+    rows = len(draws.seed)
+    if not (draws.rule.temperature > 0).any():
+        return torch.zeros(rows, count, dtype=torch.float64, device=draws.seed.device)
+    seeds, numbers = (part.repeat_interleave(count) for part in (draws.seed, draws.number))
+    positions = torch.arange(count, device=draws.seed.device).repeat(rows)
+    return uniforms(seeds, numbers, positions).view(rows, count)
 
 
 def _joined(parts: list[_Rows]) -> _Rows:
@@ -212,8 +220,8 @@ def _joined(parts: list[_Rows]) -> _Rows:
 
 def _decoded(request: int, number: int, ids: list[int], log_probs: list[float]) -> Decoded:
     """From one row, filled up with padding, which is never said, and zeros."""
-    words = [i for i in ids if i not in (PAD, EOS)]
     has_ended = EOS in ids
+    words = ids[: ids.index(EOS if has_ended else PAD)] if has_ended or PAD in ids else ids
     return Decoded(
         request=request,
         number=number,

@@ -115,31 +115,35 @@ class Engine:
         (signal,) = _in_chunks(self._float_shape, lambda *x: (self._model.bridge(*x),), z, share)
         return signal
 
-    def start(self, signal: Tensor) -> tuple[Tensor, Tensor, State]:
+    def start(self, signal: Tensor) -> tuple[Tensor, State]:
         """What decoding begins with, for (N, G) signals.
 
         Returns:
-            (N, GH) the signal's share of the gates at every step, (N, GH) all that is given to the
-            first step, and the state before it.
+            (N, GH) the signal's share of the gates at every step, and the state after the first
+            input.
         """
-        share, first = _in_chunks(self._float_shape, self._shares, signal)
-        return share, first, self._words.start(len(signal))
-
-    def _shares(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        share = self._words.signal_share(signal)
+        share = self._multiplied(self._words.signal_share, signal)
+        state = self._words.start(len(signal))
         if self._model.decoder.is_signal_first_word:
-            return share, share + self._words.word_share(signal)
+            return share, self._step(
+                share + self._multiplied(self._words.word_share, signal), state
+            )
         begin = torch.full((len(signal),), BOS, device=signal.device)
-        return share, share + self._words.shares(begin)
+        return share, self.advance(begin, share, state)
 
-    def given(self, words: Tensor, share: Tensor) -> Tensor:
-        """(N,) words and (N, GH) shares of the signals -> (N, GH) what the next step is given."""
-        (shares,) = _in_chunks(self.shape, lambda each: (self._words.shares(each),), words)
-        return shares.add_(share)
+    def _multiplied(self, product: Product, x: Tensor) -> Tensor:
+        (y,) = _in_chunks(self._float_shape, lambda part: (product(part),), x)
+        return y
 
-    def advance(self, given: Tensor, state: State) -> State:
-        """The state after an input that has these (N, GH) shares of the gates."""
-        return _in_chunks(self.shape, lambda *x: self._words.step(x[0], x[1:]), given, *state)
+    def advance(self, words: Tensor, share: Tensor, state: State) -> State:
+        """The state after (N,) words, with the (N, GH) shares of their signals."""
+        return _in_chunks(
+            self.shape, lambda w, x, *s: self._words.step(x, w, s), words, share, *state
+        )
+
+    def _step(self, share: Tensor, state: State) -> State:
+        """The state after an input that has these shares of the gates."""
+        return _in_chunks(self.shape, lambda x, *s: self._words.step(x, None, s), share, *state)
 
     def scores(self, state: State) -> Tensor:
         """Scores of the next word, as the decoder's ``step`` has them.
@@ -189,6 +193,6 @@ def _walked(layer: PackedRecurrence, ids: Tensor, lengths: Tensor) -> Tensor:
     state = layer.start(len(ids))
     for position, words in enumerate(ids.unbind(dim=1)):
         inside = (position < lengths)[:, None]
-        after = layer.step(layer.shares(words), state)
+        after = layer.step(None, words, state)
         state = tuple(torch.where(inside, *pair) for pair in zip(after, state, strict=True))
     return state[0]

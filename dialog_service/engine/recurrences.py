@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from dialog_service.engine.kernels import CellKind, Kernels, pack_cell
+from dialog_service.engine.kernels import CellKind, Given, Kernels, pack_cell
 from dialog_service.engine.products import Product, packed
 from dialog_service.models.recurrence import GruRecurrence, LstmRecurrence, Recurrence, State
 
@@ -64,19 +64,27 @@ class PackedRecurrence:
         """What torch multiplies at every step."""
         return self._step.products + (() if self._table is not None else (self.word_share,))
 
-    def shares(self, words: Tensor) -> Tensor:
-        """(N,) ids -> (N, GH) their shares of the gates."""
-        if self._table is None:
-            return self.word_share(self._embedding[words])
-        return self._table[words]
-
     def start(self, rows: int) -> State:
         """The state before the first word."""
         return self.layer.zero_state(self._embedding[:1].expand(rows, -1))
 
-    def step(self, given: Tensor, state: State) -> State:
-        """The state after an input that has these (N, GH) shares of the gates."""
-        return self._step.advance(given, state)
+    def step(self, share: Tensor | None, words: Tensor | None, state: State) -> State:
+        """The state after an input.
+
+        Args:
+            share: (N, GH) of the gates, besides what its words have.
+            words: (N,) ids; one of the two is given.
+            state: before it, (N, H) each.
+        """
+        return self._step.advance(self._given(share, words), state)
+
+    def _given(self, share: Tensor | None, words: Tensor | None) -> Given:
+        if words is None:
+            return Given(share, None, None)
+        if self._table is not None:
+            return Given(share, self._table, words)
+        made = self.word_share(self._embedding[words])
+        return Given(made if share is None else made.add_(share), None, None)
 
 
 class _Step(ABC):
@@ -85,8 +93,8 @@ class _Step(ABC):
     products: tuple[Product, ...]
 
     @abstractmethod
-    def advance(self, given: Tensor, state: State) -> State:
-        """The state after an input that has these (N, GH) shares of the gates."""
+    def advance(self, given: Given, state: State) -> State:
+        """The state after an input that has these shares of the gates."""
 
 
 class _ProductStep(_Step):
@@ -98,8 +106,8 @@ class _ProductStep(_Step):
         self._kept = packed(parts.hidden_weight.float(), parts.hidden_bias.float(), precision)
         self.products = (self._kept,)
 
-    def advance(self, given: Tensor, state: State) -> State:
-        return self._layer.advance(given, self._kept(state[0]), state)
+    def advance(self, given: Given, state: State) -> State:
+        return self._layer.advance(given.total(), self._kept(state[0]), state)
 
 
 class _KernelStep(_Step):
@@ -114,5 +122,5 @@ class _KernelStep(_Step):
         weight, bias = parts.hidden_weight.detach().float(), parts.hidden_bias.detach().float()
         self._weights = pack_cell(weight, bias, gates=len(weight) // layer.hidden_size)
 
-    def advance(self, given: Tensor, state: State) -> State:
+    def advance(self, given: Given, state: State) -> State:
         return self._kernels.advance_cells(self._kind, self._weights, given, state)

@@ -55,14 +55,12 @@ def nll_per_token(engine: Engine, dialogs: Dialogs) -> float:
     for batch in track(batches, f"likelihood in {engine.precision}"):
         targets = [[*response, EOS] for _, response in batch]
         codes = engine.codes([context for context, _ in batch])
-        share, given, state = engine.start(engine.signals(codes.loc, codes.share))
+        share, state = engine.start(engine.signals(codes.loc, codes.share))
         for step in range(max(map(len, targets))):
-            state = engine.advance(given, state)
-            features = engine.features(state)
             words = torch.tensor([ids[step] if step < len(ids) else EOS for ids in targets])
             real = torch.tensor([step < len(ids) for ids in targets])
-            nats -= float(log_probability(engine.scores(features), words)[real].double().sum())
-            given = engine.given(words, share)
+            nats -= float(log_probability(engine.scores(state), words)[real].double().sum())
+            state = engine.advance(words, share, state)
         tokens += sum(map(len, targets))
     return nats / tokens
 

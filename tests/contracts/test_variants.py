@@ -129,14 +129,12 @@ def test_the_engine_computes_what_the_model_does(variant: str) -> None:
     z, share = torch.randn(5, model.config.latent_dim), model.bridge.share(context)
     signal = model.bridge(z, share)
     torch.testing.assert_close(engine.signals(z, share), signal)
-    state, steady = model.decoder.start(signal), engine.start(signal)
-    given, packed_state = steady[1], steady[2]
+    state, (steady, packed_state) = model.decoder.start(signal), engine.start(signal)
     for step in range(4):
         words = batch.inputs[:, step]
         next_word = model.decoder.step if step else model.decoder.first_step
         scores, state = next_word(words, signal, state)
-        given = engine.given(words, steady[0]) if step else given
-        packed_state = engine.advance(given, packed_state)
+        packed_state = engine.advance(words, steady, packed_state) if step else packed_state
         found = engine.scores(packed_state)
         torch.testing.assert_close(found[:, EOS:], scores[:, EOS:], atol=1e-5, rtol=1e-4)
         assert (found[:, :EOS] == -torch.inf).all()

@@ -132,9 +132,13 @@ def test_without_a_table_company_changes_no_bit_either(
     engine = Engine(build_model(config).eval(), precision=precision, device=CPU)
     words = torch.randint(4, 300, (320,), generator=torch.Generator().manual_seed(2))
     share = torch.zeros(320, 2000)
-    together = engine.given(words, share)
+    state = tuple(torch.randn(320, 500) for _ in range(2))
+    together = engine.advance(words, share, state)
     for rows in (32, 64, 96, 256):
-        assert torch.equal(engine.given(words[:rows], share[:rows]), together[:rows])
+        found = engine.advance(words[:rows], share[:rows], tuple(part[:rows] for part in state))
+        assert all(
+            torch.equal(*pair) for pair in zip(found, (p[:rows] for p in together), strict=True)
+        )
 
 
 @torch.inference_mode()
@@ -208,19 +212,18 @@ def test_fewer_bits_keep_the_distribution(precision: str) -> None:
     rough_codes = rough.codes(contexts)
     assert float((rough_codes.loc - codes.loc).square().mean() / codes.loc.var()) < 0.01
     signal = exact.signals(codes.loc, codes.share)
-    share, given, state = exact.start(signal)
-    rough_share, rough_given, rough_state = rough.start(signal)
+    share, state = exact.start(signal)
+    rough_share, rough_state = rough.start(signal)
     divergence = []
     for _ in range(12):
-        state, rough_state = exact.advance(given, state), rough.advance(rough_given, rough_state)
         scores, rough_scores = (
-            engine.scores(each)
-            for engine, each in ((exact, state), (rough, rough_state))
+            engine.scores(each) for engine, each in ((exact, state), (rough, rough_state))
         )
         logs, rough_logs = scores[:, EOS:].log_softmax(1), rough_scores[:, EOS:].log_softmax(1)
         divergence.append((logs.exp() * (logs - rough_logs)).sum(1))
         words = scores.argmax(1)
-        given, rough_given = exact.given(words, share), rough.given(words, rough_share)
+        state = exact.advance(words, share, state)
+        rough_state = rough.advance(words, rough_share, rough_state)
     assert float(torch.stack(divergence).mean()) < 0.01  # nats a word, of about 4
 
 

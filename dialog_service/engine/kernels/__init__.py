@@ -8,6 +8,7 @@ processor lacks the instructions or the machine a compiler, the engine does the 
 from dialog_service.engine.kernels.kernels import (
     CellKind,
     Choice,
+    Given,
     Kernels,
     Picking,
     find_kernels,
@@ -17,6 +18,7 @@ from dialog_service.engine.kernels.weights import PackedWeights, pack, pack_cell
 __all__ = [
     "CellKind",
     "Choice",
+    "Given",
     "Kernels",
     "PackedWeights",
     "Picking",

@@ -2,6 +2,8 @@
 // their shares are still in registers.
 #pragma once
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cstdint>
 
@@ -11,6 +13,7 @@
 namespace cells {
 
 using products::kBlock;
+using products::kRows;
 using products::kTile;
 
 enum Kind : int64_t { kLstm = 0, kGru = 1 };
@@ -24,7 +27,11 @@ struct Call {
   int64_t kind;
   int64_t rows;
   int64_t units;
-  const float* given;   // (rows, gates x units), as the layer orders its gates
+  // What a row is given, gates x units as the layer orders its gates: a share of its own and its
+  // word's row of a table, either of which may be null.
+  const float* share;
+  const float* table;
+  const int64_t* words;
   const float* hidden;  // (rows, units)
   const float* cell;    // the same; of a GRU none
   uint8_t* levels;      // room for rows up to a multiple of 16 with the weights' inputs
@@ -68,16 +75,23 @@ inline void advance_gru(const Call& call, const Units& at) {
       _mm512_fmadd_ps(update, _mm512_sub_ps(before, candidate), candidate));
 }
 
+inline __m512 loaded(__mmask16 lanes, const float* from, int64_t place) {
+  return from ? _mm512_maskz_loadu_ps(lanes, from + place) : _mm512_setzero_ps();
+}
+
 inline void advance(const Call& call, const int32_t* sums, int64_t row, int64_t block) {
   const int64_t gates = call.gates();
   Units at;
   at.row = row;
   at.first = block * kTile;
   at.lanes = numbers::first_lanes(call.units - at.first);
-  const float* given = call.given + row * gates * call.units + at.first;
+  const int64_t width = gates * call.units;
+  const float* share = call.share ? call.share + row * width + at.first : nullptr;
+  const float* word = call.table ? call.table + call.words[row] * width + at.first : nullptr;
   const __m512 largest = _mm512_set1_ps(call.largest[row]);
   for (int64_t gate = 0; gate < gates; ++gate) {
-    at.given[gate] = _mm512_maskz_loadu_ps(at.lanes, given + gate * call.units);
+    at.given[gate] = _mm512_add_ps(loaded(at.lanes, share, gate * call.units),
+                                   loaded(at.lanes, word, gate * call.units));
     at.kept[gate] = products::outputs_of(call.weights, sums + gate * kTile,
                                          block * kBlock + gate * kTile, largest);
   }
@@ -87,24 +101,29 @@ inline void advance(const Call& call, const int32_t* sums, int64_t row, int64_t 
     advance_gru(call, at);
 }
 
-inline void advance(const Call& call, int64_t block) {
-  products::multiply(
-      call.weights, call.levels, call.rows, block * kBlock, call.has_tiles,
-      [&](const int32_t* sums, int64_t row) { advance(call, sums, row, block); });
+// A part of the units of a few rows: what these are given lies together, and is read in order.
+inline void advance(const Call& call, int64_t row, int64_t first, int64_t last) {
+  const int64_t count = std::min(call.rows - row, kRows);
+  for (int64_t block = first; block < last; ++block)
+    products::multiply(
+        call.weights, call.levels + row * call.weights.inputs, count, block * kBlock,
+        call.has_tiles,
+        [&](const int32_t* sums, int64_t i) { advance(call, sums, row + i, block); });
 }
 
 inline void advance(const Call& call) {
   const int64_t blocks = call.weights.outputs / kBlock;
 #pragma omp parallel num_threads(int(call.threads))
   {
+    const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    const int64_t first = blocks * thread / threads, last = blocks * (thread + 1) / threads;
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < call.rows; ++row)
       call.largest[row] =
           numbers::quantise(call.hidden + row * call.units, call.units, call.weights.inputs,
                             call.levels + row * call.weights.inputs);
     const products::Tiles tiles(call.has_tiles);
-#pragma omp for schedule(static)
-    for (int64_t block = 0; block < blocks; ++block) advance(call, block);
+    for (int64_t row = 0; row < call.rows; row += kRows) advance(call, row, first, last);
   }
 }
 

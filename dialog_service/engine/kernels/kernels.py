@@ -47,7 +47,7 @@ class _Cells(ctypes.Structure):
     _fields_ = [
         ("weights", _Weights),
         *_fields(_COUNT, "has_tiles threads kind rows units"),
-        *_fields(_POINTER, "given hidden cell levels largest next_hidden next_cell"),
+        *_fields(_POINTER, "share table words hidden cell levels largest next_hidden next_cell"),
     ]
 
 
@@ -68,6 +68,22 @@ class Picking:
     uniform: Tensor  # float64 in (0, 1)
     may_end: Tensor  # bool
     end_word: int
+
+
+class Given(NamedTuple):
+    """What N rows are given: the sum of a share of their own and of their words' in a table."""
+
+    share: Tensor | None  # (N, GH) float32
+    table: Tensor | None  # (V, GH) float32
+    words: Tensor | None  # (N,) int64; both or neither
+
+    def total(self) -> Tensor:
+        """(N, GH)."""
+        if self.table is None:
+            assert self.share is not None
+            return self.share
+        looked_up = self.table[self.words]
+        return looked_up if self.share is None else looked_up.add_(self.share)
 
 
 class Choice(NamedTuple):
@@ -110,8 +126,8 @@ class Kernels:
         words, log_probs = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
         call = _Words(
             _pointed(weights), self.has_tiles, torch.get_num_threads(),
-            *features.shape, features.data_ptr(),
-            *_pointers(picking.heat, picking.top_k, picking.top_p),
+            *features.shape,
+            *_pointers(features, picking.heat, picking.top_k, picking.top_p),
             *_pointers(picking.uniform, picking.may_end), picking.end_word,
             *_pointers(levels, largest, best, sums, heated, scores, words, log_probs),
         )  # fmt: skip
@@ -119,24 +135,25 @@ class Kernels:
         return Choice(words, log_probs, scores)
 
     def advance_cells(
-        self, kind: CellKind, weights: PackedWeights, given: Tensor, state: tuple[Tensor, ...]
+        self, kind: CellKind, weights: PackedWeights, given: Given, state: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
         """The state of N rows after a step, as ``Recurrence.advance`` has it.
 
         Args:
             kind: of the layer.
             weights: of its recurrent product, from ``pack_cell``.
-            given: (N, GH) float32, the input's share of the gates.
+            given: the input's share of the gates.
             state: hidden, and the cell of an LSTM, (N, H) float32.
         """
         rows, units = state[0].shape
-        given, state = given.contiguous(), tuple(part.contiguous() for part in state)
+        state = tuple(part.contiguous() for part in state)
+        given = Given(*(part if part is None else part.contiguous() for part in given))
         levels, largest = _room(weights, rows)
         after = tuple(torch.empty_like(part) for part in state)
         of_gru = () if kind is CellKind.LSTM else (None,)
         call = _Cells(
             _pointed(weights), self.has_tiles, torch.get_num_threads(), kind, rows, units,
-            *_pointers(given, *state, *of_gru, levels, largest, *after, *of_gru),
+            *_pointers(*given, *state, *of_gru, levels, largest, *after, *of_gru),
         )  # fmt: skip
         self.library.advance_cells(ctypes.byref(call))
         return after
@@ -153,6 +170,7 @@ def _pointed(weights: PackedWeights) -> _Weights:
 
 
 def _pointers(*tensors: Tensor | None) -> list[int | None]:
+    assert all(tensor is None or tensor.is_contiguous() for tensor in tensors)
     return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 

@@ -11,7 +11,8 @@
 namespace products {
 
 constexpr int64_t kTile = 16;   // rows of a tile, and outputs of one
-constexpr int64_t kBlock = 64;  // outputs that are multiplied together
+constexpr int64_t kRows = 32;   // rows that are multiplied together
+constexpr int64_t kBlock = 64;  // outputs that are
 constexpr int64_t kDepth = 64;  // inputs of a tile: rows and weights are padded to a multiple
 
 // Levels are laid out (outputs / 16, inputs / 64, 16, 16, 4): of each sixteen outputs, four inputs
@@ -131,7 +132,6 @@ inline void by_vectors(const uint8_t* rows, const int8_t* weights, int64_t input
 template <typename Finish>
 inline void multiply(const Weights& w, const uint8_t* rows, int64_t count, int64_t output,
                      bool has_tiles, const Finish& finish) {
-  constexpr int64_t kRows = 2 * kTile;
   alignas(64) int32_t sums[2][kRows * kBlock];
   const int8_t* weights = w.of(output);
   const auto finish_part = [&](int64_t chunk, int64_t part, int64_t parts) {

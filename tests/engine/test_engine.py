@@ -31,7 +31,7 @@ PACKAGED = Path(dialog_service.__file__).parent / "checkpoints" / "default"
 POSTS = ("How was your weekend?", "I lost my wallet.", "What would you like to have for dinner?")
 Z, ROWS, LIMIT, V = 128, 70, 6, 6000
 CPU = torch.device("cpu")
-PRECISIONS = ["fp32", "bf16", "int8"]
+PRECISIONS = ["fp32", "bf16", "int8", "int8 by torch"]
 
 
 @pytest.fixture(scope="module", params=["lstm", "gru"])
@@ -52,6 +52,15 @@ def model(request: pytest.FixtureRequest) -> LatentSeq2Seq:
             else GruDecoder(hidden_size=512, projection_size=256),
         )
     ).eval()
+
+
+@pytest.fixture
+def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One to ask for, where it is by torch with no kernels to be found."""
+    name, _, by = request.param.partition(" by ")
+    if by:
+        monkeypatch.setattr("dialog_service.engine.engine.find_kernels", lambda: None)
+    return str(name)
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +106,7 @@ def in_order(sequences: list[Decoded]) -> list[Decoded]:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS, indirect=True)
 def test_neither_company_nor_place_changes_a_bit(model: LatentSeq2Seq, precision: str) -> None:
     engine = Engine(model, precision=precision, device=CPU)
 
@@ -113,7 +122,7 @@ def test_neither_company_nor_place_changes_a_bit(model: LatentSeq2Seq, precision
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS, indirect=True)
 def test_without_a_table_company_changes_no_bit_either(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +151,7 @@ def test_without_a_table_company_changes_no_bit_either(
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS, indirect=True)
 def test_joining_on_the_way_changes_no_bit(model: LatentSeq2Seq, precision: str) -> None:
     engine = Engine(model, precision=precision, device=CPU)
     decoding = Decoding(engine, LIMIT)
@@ -156,7 +165,7 @@ def test_joining_on_the_way_changes_no_bit(model: LatentSeq2Seq, precision: str)
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS, indirect=True)
 def test_neither_company_nor_place_changes_a_code(model: LatentSeq2Seq, precision: str) -> None:
     engine = Engine(model, precision=precision, device=CPU)
     random = torch.Generator().manual_seed(2)
@@ -200,7 +209,7 @@ def test_the_engine_says_what_the_plain_model_says(sampling: SamplingParameters)
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("precision", PRECISIONS[1:], indirect=True)
 def test_fewer_bits_keep_the_distribution(precision: str) -> None:
     """Along replies of the packaged model: divergence of its next-word distributions."""
     plain = load_checkpoint(PACKAGED)

@@ -180,12 +180,15 @@ def find_kernels() -> Kernels | None:
     if not torch.cpu._is_vnni_supported():
         return None
     try:
-        found = ctypes.CDLL(str(library()))
+        path = library()
+        found = ctypes.CDLL(str(path))
     except (BuildError, OSError) as error:
-        _log.warning("replies are computed without compiled kernels: %s", error)
+        _log.warning("8-bit products by torch, which takes several times as long: %s", error)
         return None
     for name, call in (("choose_words", _Words), ("advance_cells", _Cells)):
         function = getattr(found, name)
         function.argtypes, function.restype = [ctypes.POINTER(call)], None
     has_tiles = bool(torch.cpu._is_amx_tile_supported() and found.allow_tiles())
-    return Kernels(found, has_tiles)
+    kernels = Kernels(found, has_tiles)
+    _log.info("8-bit products by compiled kernels for %s: %s", kernels.name, path)
+    return kernels

@@ -12,6 +12,7 @@ from dialog_service.local_service import local_service
 PYTHON = Path(
     os.environ.get("WHEEL_PYTHON", Path(__file__).parents[1] / ".venv-wheel" / "bin" / "python")
 )
+SOURCES = Path(__file__).parents[1] / "dialog_service"
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(), reason=f"{PYTHON} is not there: make test installs the wheel into it"
 )
@@ -48,6 +49,9 @@ def test_the_wheel_is_typed_and_brings_the_model_with_its_licences():
     assert {"config.json", "meta.json", "spm.model", "weights.safetensors"} <= {
         path.name for path in (package / "checkpoints" / "default").iterdir()
     }
+    kernels = Path("engine", "kernels")
+    sources = {path.name for path in (SOURCES / kernels).glob("*.[ch]*")}
+    assert sources == {path.name for path in (package / kernels).glob("*.[ch]*")} > {"kernels.cpp"}
     (metadata,) = site_packages().glob("dialog_service-*.dist-info")
     assert (metadata / "licenses" / "LICENSE").exists()
 

@@ -105,6 +105,18 @@ def test_the_cuda_image_has_another_build_of_torch_and_nothing_else_differs():
 
 
 @pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_an_image_carries_kernels_of_what_was_installed(target: str):
+    """Not of the sources, which lie where they are compiled: hence -P."""
+    (run,) = [text for text in stages()[f"build-{target}"].all("RUN") if "kernels" in text]
+    install, compile_them = run.split("&&")
+    assert " pip install " in install
+    assert compile_them.split() == [
+        *("/opt/venv/bin/python", "-P", "-m", "dialog_service.engine.kernels")
+    ]
+    assert any("g++" in text for text in stages()["sources"].all("RUN"))
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
 def test_the_service_starts_with_settings_it_takes(target: str, monkeypatch: pytest.MonkeyPatch):
     for name, value in environment(target).items():
         if name.startswith("DIALOG_"):

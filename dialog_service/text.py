@@ -18,49 +18,63 @@ _WORD = re.compile(
     r"[^\W\d]\w*?(?=n't\b)|n't\b|'(?:s|m|d|ll|re|ve)\b|o'clock\b"
     r"|(?:[a-z]\.){2,}|\d+(?:[.,:]\d+)*|\w+(?:-\w+)*|\.{2,}|[^\w\s]"
 )
-# Spacing: what of a sequence of words and marks belongs together, applied in this order.
+# Spacing: what of a sequence of words and marks belongs together, applied in this order. A rule is
+# tried only where the text holds what stands first: it is in all that the pattern matches or looks
+# at. A pattern tried on most texts begins with a character and then looks behind it, since a search
+# finds a character much faster than a condition.
 _JOINS = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r" (n't|'(?:s|m|d|ll|re|ve))\b", r"\1"),  # do n't
-        (r"\b(c|d|o|y|ma) ' (?=[a-z])", r"\1'"),  # c'mon, ma'am
-        (r"\b([ap]) \. m(?: \.|\b)", r"\1.m."),
-        (r"(?<=\b[b-hj-z]) \. (?=[b-hj-z]\b)", "."),  # u.s.
-        (r"\.(?: \.){2,}", "..."),
-        (r"' '", '"'),
-        (r"\u3002", "."),
-        (r"([,.;:])(?: \1)+", r"\1"),
-        (r"\.{2,}", "..."),
-        (r'" ([^"]+) "', r'"\1"'),
-        (r"(?<!\S)' (.+?) '(?!\S)", r"'\1'"),
-        (r"(?<=s) '(?= )", "'"),  # the boys' room
-        (r"(?:^|(?<= ))[\"'](?: |$)", ""),  # a quotation mark alone
-        (r" ([.,!?;:%)\]}]|\.\.\.)(?=[ \"')\]}]|$)", r"\1"),
-        (r"([(\[{$£€¥#]) ", r"\1"),
-        (r"-(?: -)+", "-"),
-        (r"(?<=\d) - (?=\d|[a-z]{2})", "-"),  # 24-hour
-        (r"(?<=\d): (?=\d\d)", ":"),
-        (r"(?<=\w) / (?=\w)", "/"),
-        (r"(?<=\d) (st|nd|rd|th|s)\b", r"\1"),
-        (r"^[,;: ]+(?=\S)", ""),
+    (needed, re.compile(pattern), replacement)
+    for needed, pattern, replacement in (
+        ("'", r" (?=(?:n't|'(?:s|m|d|ll|re|ve))\b)", ""),  # do n't
+        (" ' ", r"\b(c|d|o|y|ma) ' (?=[a-z])", r"\1'"),  # c'mon, ma'am
+        (" . m", r"\b([ap]) \. m(?: \.|\b)", r"\1.m."),
+        (" . ", r" \. (?<=\b[b-hj-z] \. )(?=[b-hj-z]\b)", "."),  # u.s.
+        (". . .", r"\.(?: \.){2,}", "..."),
+        ("' '", r"' '", '"'),
+        ("\u3002", r"\u3002", "."),
+        (", ,", r",(?: ,)+", ","),
+        (". .", r"\.(?: \.)+", "."),
+        ("; ;", r";(?: ;)+", ";"),
+        (": :", r":(?: :)+", ":"),
+        ("..", r"\.{2,}", "..."),
+        ('" ', r'" ([^"]+) "', r'"\1"'),
+        ("' ", r"(?<!\S)' (.+?) '(?!\S)", r"'\1'"),
+        ("s ' ", r"(?<=s) '(?= )", "'"),  # the boys' room
+        ("", r"[\"'](?<![^ ].)(?: |$)", ""),  # a quotation mark alone
+        (" ", r" (?=(?:[.,!?;:%)\]}]|\.\.\.)(?:[ \"')\]}]|$))", ""),
+        (" ", r" (?<=[(\[{$£€¥#] )", ""),
+        ("- -", r"-(?: -)+", "-"),
+        (" - ", r"(?<=\d) - (?=\d|[a-z]{2})", "-"),  # 24-hour
+        (": ", r"(?<=\d): (?=\d\d)", ":"),
+        (" / ", r"(?<=\w) / (?=\w)", "/"),
+        (" ", r" (?<=\d )(?=(?:st|nd|rd|th|s)\b)", ""),
+        ("", r"^[,;: ]+(?=\S)", ""),
     )
 )
 _PROPER = {name.lower(): name for name in (*PHRASES, *WORDS.split())}
-_PHRASE = re.compile(rf"\b({'|'.join(phrase.lower() for phrase in PHRASES)})\b")
-_PHRASE_STARTS = {phrase.lower().split()[0] for phrase in PHRASES}
-_NAME = re.compile(r"\w+")
+_NAME = re.compile(r"(\w+)")
 _LOWER_ABBREVIATIONS = {"a.m", "p.m", "e.g", "i.e"}
-# Capitals of the only group, applied in this order: of what is no name, and what follows names.
-_SPELT = (re.compile(r"\b([a-z](?:\.[a-z])+\b)"), re.compile(r"\b((?:[a-z]-)+[a-z])\b"))
+# Capitals of the only group, applied in this order: of more than a word, and what follows names.
+_SPELT = tuple(
+    (needed, re.compile(pattern))
+    for needed, pattern in (
+        (".", r"([a-z]\.(?<=\b[a-z]\.)[a-z](?:\.[a-z])*\b)"),
+        ("-", r"\b((?:[a-z]-)+[a-z])\b"),
+        *((phrase.lower(), rf"\b({phrase.lower()})\b") for phrase in PHRASES),
+    )
+)
 _CAPITALS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"\b(?:Mr|Mrs|Ms|Dr)\.? ([a-z])",
-        r"^\W*([a-z])",
+    (needed, re.compile(pattern))
+    for needed, pattern in (
+        ("Mr", r"\bMrs?\.? ([a-z])"),
+        ("Ms", r"\bMs\.? ([a-z])"),
+        ("Dr", r"\bDr\.? ([a-z])"),
+        ("", r"^\W*([a-z])"),
         # After the end of a sentence, which neither "..." nor "a.m." is.
-        r"(?:[!?][)\]]*|(?<!\.\.)(?<!\.\w)\.[\"')\]]*) [\"'(\[]*([a-z])",
-        r", \"([a-z])",
-        r"(?<![\w-])(i)(?!\.e|[\w-])",
+        (" ", r"[!?][)\]]* [\"'(\[]*([a-z])"),
+        (" ", r"\.(?<!\.\.\.)(?<!\.\w\.)[\"')\]]* [\"'(\[]*([a-z])"),
+        (', "', r", \"([a-z])"),
+        ("i", r"(i)(?<![\w-]i)(?!\.e|[\w-])"),
     )
 )
 
@@ -85,21 +99,25 @@ def split_words(text: str) -> list[str]:
 
 def detokenise(text: str) -> str:
     """Model text as a person would type it: spacing, quotes, capitals at starts and of names."""
-    for pattern, replacement in _JOINS:
-        text = pattern.sub(replacement, text)
-    for pattern in _SPELT:
-        text = pattern.sub(_with_capitals, text)
+    for needed, pattern, replacement in _JOINS:
+        if needed in text:
+            text = pattern.sub(replacement, text)
+    for needed, pattern in _SPELT:
+        if needed in text:
+            text = pattern.sub(_with_capitals, text)
     text = _with_names(text)
-    for pattern in _CAPITALS:
-        text = pattern.sub(_with_capitals, text)
+    for needed, pattern in _CAPITALS:
+        if needed in text:
+            text = pattern.sub(_with_capitals, text)
     return text.strip()
 
 
 def _with_names(text: str) -> str:
-    """Names as they are written: phrases, where one may begin, then words, looked up."""
-    if not _PHRASE_STARTS.isdisjoint(_NAME.findall(text)):
-        text = _PHRASE.sub(_with_capitals, text)
-    return _NAME.sub(lambda match: _PROPER.get(match[0], match[0]), text)
+    """Names of a word as they are written, looked up; most texts hold none."""
+    parts = _NAME.split(text)  # words, and what is between them
+    if _PROPER.keys().isdisjoint(parts):
+        return text
+    return "".join([_PROPER.get(part, part) for part in parts])
 
 
 def _with_capitals(match: re.Match[str]) -> str:

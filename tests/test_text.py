@@ -1,6 +1,7 @@
 """What a person types, what a model sees of it, and what a person reads in the end."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +9,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dialog_service.text import _visible, detokenise, normalise, split_words
+from dialog_service.proper_nouns import PHRASES, WORDS
+from dialog_service.text import (
+    _CAPITALS,
+    _JOINS,
+    _SPELT,
+    _visible,
+    detokenise,
+    normalise,
+    split_words,
+)
 
 TYPED = st.one_of(
     st.text(max_size=12),
@@ -90,6 +100,8 @@ def test_no_printable_character_is_white_space_or_goes() -> None:
         ("wait . . . what", "Wait... what"),
         (", , well .. sure , , why", "Well... sure, why"),
         ("what ? ! no ! !", "What?! No!!"),
+        ("no . . it is ; ; well : : mine", "No. It is; well: mine"),
+        ("see dr jekyll or ms hyde at 5 : 30 \u3002", "See Dr Jekyll or Ms Hyde at 5:30."),
         ("5 people came . 3 left", "5 people came. 3 left"),
         ("i.e. i think", "I.e. I think"),
         ("", ""),
@@ -105,6 +117,22 @@ def test_detokenise(seen: str, read: str) -> None:
 def test_detokenised_text_is_spaced_once(typed: str) -> None:
     read = detokenise(normalise(typed))
     assert read == " ".join(read.split(" ")).strip()
+
+
+@pytest.mark.parametrize(
+    ("needed", "pattern"), [rule[:2] for rule in (*_JOINS, *_SPELT, *_CAPITALS)]
+)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_what_a_rule_needs_is_in_all_that_it_matches(
+    needed: str, pattern: re.Pattern[str], data: st.DataObject
+) -> None:
+    assert needed in data.draw(st.from_regex(pattern))
+
+
+def test_every_name_is_written_as_it_is_listed() -> None:
+    for name in (*PHRASES, *WORDS.split()):
+        assert detokenise(f"so , {name.lower()} !") == f"So, {name}!"
 
 
 def test_what_is_read_normalises_to_what_the_model_said() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import re
 import signal
 import subprocess
@@ -239,3 +240,34 @@ def test_nothing_that_a_start_makes_is_looked_through_for_what_may_go(
 def test_commands_that_only_ask_do_not_load_torch():
     code = "import sys, dialog_service.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run((sys.executable, "-c", code)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [
+        ({}, "5000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "passive"}, None),
+    ],
+)
+def test_threads_wait_for_each_other_as_the_user_says_or_briefly(
+    given: dict[str, str], spins: str | None
+):
+    """OpenMP looks when it is loaded, with torch."""
+    code = """
+import os, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(os.environ.get("GOMP_SPINCOUNT"), flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, Finder())
+from dialog_service import cli
+cli.serve()
+"""
+    unset = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
+    env = {name: value for name, value in os.environ.items() if name not in unset} | given
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == f"{spins}\n"

@@ -3,6 +3,8 @@
 // which 64 the word is; these are multiplied again.
 #pragma once
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
@@ -70,16 +72,33 @@ inline Block scored(const Call& call, const int32_t* sums, int64_t row, int64_t 
 }
 
 inline float sum_of_exponentials(const Block& block, float best, float heat) {
-  const __m512 centre = _mm512_set1_ps(best), heats = _mm512_set1_ps(heat);
+  const __m512 centre = _mm512_set1_ps(best), heats = _mm512_set1_ps(heat * numbers::kLog2E);
   __m512 sum = _mm512_setzero_ps();
   for (const __m512 part : block.parts)
     sum = _mm512_add_ps(
-        sum, numbers::exponential(_mm512_mul_ps(_mm512_sub_ps(part, centre), heats)));
+        sum, numbers::power_of_two(_mm512_mul_ps(_mm512_sub_ps(part, centre), heats)));
   return _mm512_reduce_add_ps(sum);
 }
 
+struct Word {
+  float score;
+  int32_t word;
+};
+
+// Keep the first of the words with the best score, where that is better than what was found before.
+inline void keep_likeliest(const Block& found, float best, int64_t block, Word& likeliest) {
+  if (!(best > likeliest.score)) return;
+  for (int part = 3; part >= 0; --part) {
+    const unsigned lanes =
+        _mm512_cmp_ps_mask(found.parts[part], _mm512_set1_ps(best), _CMP_EQ_OQ);
+    if (lanes)
+      likeliest = {best, int32_t(block * kBlock + part * kTile + __builtin_ctz(lanes))};
+  }
+}
+
 // What is kept of 64 words of a row.
-inline void summarise(const Call& call, const int32_t* sums, int64_t row, int64_t block) {
+inline void summarise(const Call& call, const int32_t* sums, int64_t row, int64_t block,
+                      Word& likeliest) {
   const Block found = scored(call, sums, row, block);
   if (call.scores && call.is_narrowed(row))
     for (int part = 0; part < 4; ++part)
@@ -93,21 +112,24 @@ inline void summarise(const Call& call, const int32_t* sums, int64_t row, int64_
   const float heat = call.heat[row];
   call.best[place] = best;
   call.sums[place] = sum_of_exponentials(found, best, 1.0f);
-  if (heat > 0)
+  if (!(heat > 0))
+    keep_likeliest(found, best, block, likeliest);
+  else
     call.heated[place] = heat == 1 ? call.sums[place] : sum_of_exponentials(found, best, heat);
 }
 
-inline void summarise(const Call& call, int64_t block) {
+inline void summarise(const Call& call, int64_t block, Word* likeliest) {
   products::multiply(
       call.weights, call.levels, call.rows, block * kBlock, call.has_tiles,
-      [&](const int32_t* sums, int64_t row) { summarise(call, sums, row, block); });
+      [&](const int32_t* sums, int64_t row) { summarise(call, sums, row, block, likeliest[row]); });
 }
 
 // One thread's room to choose in, and the choice.
 class Chooser {
  public:
-  explicit Chooser(const Call& call)
-      : call_(call), bests_(call.blocks()), shares_(call.blocks()), most_(call.blocks()) {}
+  // `likeliest` is what each thread found of each row.
+  Chooser(const Call& call, const std::vector<Word>& likeliest)
+      : call_(call), likeliest_(likeliest), bests_(call.blocks()), shares_(call.blocks()), most_(call.blocks()) {}
 
   void choose(int64_t row) {
     row_ = row;
@@ -128,11 +150,6 @@ class Chooser {
   }
 
  private:
-  struct Word {
-    float score;
-    int32_t word;
-  };
-
   static bool is_likelier(const Word& one, const Word& other) {
     return one.score != other.score ? one.score > other.score : one.word < other.word;
   }
@@ -141,12 +158,12 @@ class Chooser {
   // word weighs 1.
   double share(const float* sums, float heat) {
     const int64_t blocks = bests_.size();
-    const __m512 centre = _mm512_set1_ps(best_), heats = _mm512_set1_ps(heat);
+    const __m512 centre = _mm512_set1_ps(best_), heats = _mm512_set1_ps(heat * numbers::kLog2E);
     for (int64_t block = 0; block < blocks; block += kTile) {
       const __mmask16 lanes = numbers::first_lanes(blocks - block);
       const __m512 best = _mm512_maskz_loadu_ps(lanes, &bests_[block]);
       const __m512 centred = _mm512_mul_ps(_mm512_sub_ps(best, centre), heats);
-      _mm512_mask_storeu_ps(&shares_[block], lanes, numbers::exponential(centred));
+      _mm512_mask_storeu_ps(&shares_[block], lanes, numbers::power_of_two(centred));
     }
     double total = 0;
     for (int64_t block = 0; block < blocks; ++block) {
@@ -167,12 +184,12 @@ class Chooser {
       _mm512_storeu_ps(scores + part * kTile, found.parts[part]);
   }
 
+  // Threads have looked at words one part after the other, and the first of equals is meant.
   Word likeliest() const {
-    const auto at = std::max_element(bests_.begin(), bests_.end()) - bests_.begin();
-    float scores[kBlock];
-    score(at, scores);
-    const auto place = std::max_element(scores, scores + kBlock) - scores;
-    return {scores[place], int32_t(at * kBlock + place)};
+    Word found = likeliest_[row_];
+    for (size_t at = row_ + call_.rows; at < likeliest_.size(); at += call_.rows)
+      if (likeliest_[at].score > found.score) found = likeliest_[at];
+    return found;
   }
 
   // The word at which the cumulative sum passes uniform x total: its block, then inside that.
@@ -292,6 +309,7 @@ class Chooser {
   }
 
   const Call& call_;
+  const std::vector<Word>& likeliest_;
   std::vector<float> bests_;
   std::vector<float> shares_;
   std::vector<float> most_;
@@ -302,6 +320,7 @@ class Chooser {
 
 inline void choose(const Call& call) {
   const int64_t blocks = call.blocks();
+  std::vector<Word> likeliest(call.threads * call.rows, Word{-INFINITY, 0});
 #pragma omp parallel num_threads(int(call.threads))
   {
 #pragma omp for schedule(static)
@@ -312,9 +331,10 @@ inline void choose(const Call& call) {
     {
       const products::Tiles tiles(call.has_tiles);
 #pragma omp for schedule(static)
-      for (int64_t block = 0; block < blocks; ++block) summarise(call, block);
+      for (int64_t block = 0; block < blocks; ++block)
+        summarise(call, block, &likeliest[omp_get_thread_num() * call.rows]);
     }
-    Chooser chooser(call);
+    Chooser chooser(call, likeliest);
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < call.rows; ++row) chooser.choose(row);
   }

@@ -8,14 +8,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from dialog_service.text import normalise, split_words
+from dialog_service.text import normalise
 
 Ngram = tuple[str, ...]
 
 
 def metric_tokens(text: str) -> list[str]:
     """Lower-case words and punctuation marks of a reply, whatever the model's own vocabulary."""
-    return split_words(normalise(text))
+    return normalise(text).split()
 
 
 def ngrams(tokens: Sequence[str], n: int) -> list[Ngram]:

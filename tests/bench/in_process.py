@@ -5,15 +5,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import torch
 from plain_model import PlainModel, PlainSizes
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from dialog_service.checkpoint import load_checkpoint
+from dialog_service.engine.choosers import Chooser, build_chooser
+from dialog_service.engine.kernels import find_kernels
 from dialog_service.engine.precision import multiplies_bf16
 from dialog_service.engine.products import can_multiply_int8, packed
+from dialog_service.engine.rows import row_shape
 from dialog_service.generation import GenerationRequest, Generator
+from dialog_service.models.search import TokenRule
 from dialog_service.text import normalise
 from dialog_service.vocabulary import BOS, EOS
 
@@ -56,6 +62,24 @@ def products(rows: int, budget: float) -> Iterator[Rate]:
         for name in precisions():
             product = functools.partial(packed(weight, None, name), x)
             yield Rate(f"vocabulary product {name}", rows, flop / seconds_each(product, budget))
+        if find_kernels() is not None:
+            chosen = functools.partial(
+                _chosen, build_chooser(weight, weight[:, 0], "int8", find_kernels()), x
+            )
+            yield Rate("the same and a word, compiled", rows, flop / seconds_each(chosen, budget))
+
+
+def _chosen(chooser: Chooser, x: Tensor) -> object:
+    """The likeliest word of each row."""
+    rows = len(x)
+    rule = TokenRule(
+        temperature=torch.zeros(rows),
+        top_k=torch.zeros(rows, dtype=torch.int64),
+        top_p=torch.ones(rows, dtype=torch.float64),
+    )
+    uniform, may_end = torch.zeros(rows, dtype=torch.float64), torch.ones(rows, dtype=torch.bool)
+    shape = row_shape(x.device, "int8", (), words=PlainSizes().words)
+    return chooser.choose(x, shape, rule, uniform, may_end)
 
 
 def plain(batch: int, budget: float) -> Iterator[Rate]:
@@ -86,9 +110,16 @@ def engine(checkpoint: Path, batch: int, budget: float, *, label: str) -> Iterat
     """Requests/s of the generator, with the checkpoint's own sampling."""
     for name in precisions():
         generator = Generator.load(checkpoint, device="cpu", precision=name)
-        asked = requests(generator, batch, REPLIES)
-        taken = seconds_each(functools.partial(generator.generate, asked), budget)
-        yield Rate(f"{label} {name}", batch, batch / taken)
+        yield Rate(f"{label} {name}", batch, _rate(generator, batch, budget))
+    if find_kernels() is not None:
+        with mock.patch("dialog_service.engine.engine.find_kernels", return_value=None):
+            generator = Generator.load(checkpoint, device="cpu", precision="int8")
+        yield Rate(f"{label} int8 by torch", batch, _rate(generator, batch, budget))
+
+
+def _rate(generator: Generator, batch: int, budget: float) -> float:
+    asked = requests(generator, batch, REPLIES)
+    return batch / seconds_each(functools.partial(generator.generate, asked), budget)
 
 
 def plain_trained(checkpoint: Path, batch: int, budget: float) -> Iterator[Rate]:

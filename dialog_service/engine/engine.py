@@ -55,7 +55,7 @@ class Engine:
         self._projection: Product | None = None
         if isinstance(decoder.projection, nn.Linear):
             layer = decoder.projection
-            self._projection = packed(layer.weight, layer.bias, self.precision)
+            self._projection = packed(layer.weight, layer.bias, self.precision, self.kernels)
         self._activation = decoder.activation
         # Padding, unknown and begin are no words.
         bias = decoder.output.bias.detach().clone()
@@ -191,8 +191,12 @@ def _in_chunks(
 def _walked(layer: PackedRecurrence, ids: Tensor, lengths: Tensor) -> Tensor:
     """(N, H) hidden states after each row's last word."""
     state = layer.start(len(ids))
+    shortest = int(lengths.min())
     for position, words in enumerate(ids.unbind(dim=1)):
-        inside = (position < lengths)[:, None]
         after = layer.step(None, words, state)
+        if position < shortest:
+            state = after
+            continue
+        inside = (position < lengths)[:, None]
         state = tuple(torch.where(inside, *pair) for pair in zip(after, state, strict=True))
     return state[0]

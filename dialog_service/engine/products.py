@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dialog_service.engine.kernels import Kernels, pack
+
 _LEVELS = 127
 # Seven bits: without VNNI the CPU adds two products in 16 bits, which 127 x 127 x 2 just fits.
 _NARROW_LEVELS = 63
@@ -42,16 +44,21 @@ class Product(ABC):
         return self.of(self.ready(x))
 
 
-def packed(weight: Tensor, bias: Tensor | None, precision: str) -> Product:
+def packed(
+    weight: Tensor, bias: Tensor | None, precision: str, kernels: Kernels | None = None
+) -> Product:
     """The product with a weight.
 
     Args:
         weight: (O, I) float32.
         bias: (O,) float32, or None.
         precision: "fp32", "bf16" or "int8", which only ``can_multiply_int8`` allows.
+        kernels: what multiplies in int8, if it is compiled.
     """
     weight = weight.detach()
     bias = torch.zeros(len(weight), device=weight.device) if bias is None else bias.detach()
+    if precision == "int8" and kernels is not None:
+        return _KernelProduct(weight, bias, kernels)
     if precision == "int8":
         return _Int8Product(weight, bias) if can_pack_int8() else _NarrowInt8Product(weight, bias)
     number = _FLOATS[precision]
@@ -91,6 +98,22 @@ class _PackedProduct(Product):
     def of(self, ready: Ready, /) -> Tensor:
         y: Tensor = torch.ops.mkldnn._linear_pointwise(*ready, self._weight, None, "none", [], "")
         return y.float().add_(self._bias)
+
+
+class _KernelProduct(Product):
+    """Multiplied in 8-bit integers, compiled."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, kernels: Kernels) -> None:
+        self.inputs = weight.shape[1]
+        self._outputs = len(weight)
+        self._weights = pack(weight, bias)
+        self._kernels = kernels
+
+    def ready(self, x: Tensor, /) -> Ready:
+        return (x,)
+
+    def of(self, ready: Ready, /) -> Tensor:
+        return self._kernels.multiply(self._weights, ready[0], self._outputs)
 
 
 class _Int8Product(Product):

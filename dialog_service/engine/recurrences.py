@@ -51,7 +51,7 @@ class PackedRecurrence:
         if len(embedding) * len(words) * 4 <= largest_table:
             self._table = self.word_share(embedding)  # (V, GH)
         else:
-            self.word_share = packed(words, bias, precision)
+            self.word_share = packed(words, bias, precision, kernels)
         self.signal_share: Product = packed(signals.contiguous(), None, "fp32")
         self._step: _Step
         if kernels is not None:

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cells.h"
+#include "rows.h"
 #include "words.h"
 
 extern "C" {
@@ -17,6 +18,8 @@ int allow_tiles() {
 }
 
 void advance_cells(const cells::Call* call) { cells::advance(*call); }
+
+void multiply_rows(const rows::Call* call) { rows::multiply(*call); }
 
 void choose_words(const words::Call* call) { words::choose(*call); }
 

@@ -16,6 +16,7 @@ from dialog_service.engine.kernels.weights import BLOCK, PackedWeights, filled
 _log = logging.getLogger(__name__)
 
 _ROWS = 16  # multiplied together
+_LITTLE_WORK = 2**24  # products of two numbers; a core makes them in about 40 microseconds
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
 
 
@@ -48,6 +49,16 @@ class _Cells(ctypes.Structure):
         ("weights", _Weights),
         *_fields(_COUNT, "has_tiles threads kind rows units"),
         *_fields(_POINTER, "share table words hidden cell levels largest next_hidden next_cell"),
+    ]
+
+
+class _Rows(ctypes.Structure):
+    """``rows::Call``."""
+
+    _fields_ = [
+        ("weights", _Weights),
+        *_fields(_COUNT, "has_tiles threads rows width outputs"),
+        *_fields(_POINTER, "inputs levels largest found"),
     ]
 
 
@@ -106,6 +117,27 @@ class Kernels:
         """Of the instructions that multiply."""
         return "AMX" if self.has_tiles else "AVX512-VNNI"
 
+    def multiply(self, weights: PackedWeights, x: Tensor, outputs: int) -> Tensor:
+        """(N, I) float32 -> (N, O) float32, the first of the weights' outputs."""
+        x = x.contiguous()
+        levels, largest = _room(weights, len(x))  # held by name while the call has their addresses
+        found = torch.empty(len(x), outputs)
+        call = _Rows(
+            *self._work(weights, len(x)), *x.shape, outputs,
+            *_pointers(x, levels, largest, found),
+        )  # fmt: skip
+        self.library.multiply_rows(ctypes.byref(call))
+        return found
+
+    def _work(self, weights: PackedWeights, rows: int) -> tuple[_Weights, bool, int]:
+        """What every call begins with; as many threads as there is work for.
+
+        How many changes no bit. Two that wait for each other lose more on little work than win.
+        """
+        pointed = _Weights(*_pointers(*weights), weights.outputs, weights.inputs)
+        is_little = rows * weights.outputs * weights.inputs < _LITTLE_WORK
+        return pointed, self.has_tiles, 1 if is_little else torch.get_num_threads()
+
     def choose_words(
         self, weights: PackedWeights, features: Tensor, picking: Picking, *, keeps_scores: bool
     ) -> Choice:
@@ -125,8 +157,7 @@ class Kernels:
         scores = torch.empty(rows, weights.outputs) if keeps_scores else None
         words, log_probs = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
         call = _Words(
-            _pointed(weights), self.has_tiles, torch.get_num_threads(),
-            *features.shape,
+            *self._work(weights, rows), *features.shape,
             *_pointers(features, picking.heat, picking.top_k, picking.top_p),
             *_pointers(picking.uniform, picking.may_end), picking.end_word,
             *_pointers(levels, largest, best, sums, heated, scores, words, log_probs),
@@ -152,7 +183,7 @@ class Kernels:
         after = tuple(torch.empty_like(part) for part in state)
         of_gru = () if kind is CellKind.LSTM else (None,)
         call = _Cells(
-            _pointed(weights), self.has_tiles, torch.get_num_threads(), kind, rows, units,
+            *self._work(weights, rows), kind, rows, units,
             *_pointers(*given, *state, *of_gru, levels, largest, *after, *of_gru),
         )  # fmt: skip
         self.library.advance_cells(ctypes.byref(call))
@@ -163,10 +194,6 @@ def _room(weights: PackedWeights, rows: int) -> tuple[Tensor, Tensor]:
     """For the levels of the rows, and the magnitudes that they are of."""
     levels = torch.empty(filled(rows, _ROWS), weights.inputs, dtype=torch.uint8)
     return levels, torch.empty(rows)
-
-
-def _pointed(weights: PackedWeights) -> _Weights:
-    return _Weights(*_pointers(*weights), weights.outputs, weights.inputs)
 
 
 def _pointers(*tensors: Tensor | None) -> list[int | None]:
@@ -185,7 +212,8 @@ def find_kernels() -> Kernels | None:
     except (BuildError, OSError) as error:
         _log.warning("8-bit products by torch, which takes several times as long: %s", error)
         return None
-    for name, call in (("choose_words", _Words), ("advance_cells", _Cells)):
+    calls = {"multiply_rows": _Rows, "choose_words": _Words, "advance_cells": _Cells}
+    for name, call in calls.items():
         function = getattr(found, name)
         function.argtypes, function.restype = [ctypes.POINTER(call)], None
     has_tiles = bool(torch.cpu._is_amx_tile_supported() and found.allow_tiles())

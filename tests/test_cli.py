@@ -245,7 +245,7 @@ def test_commands_that_only_ask_do_not_load_torch():
 @pytest.mark.parametrize(
     ("given", "spins"),
     [
-        ({}, "5000"),
+        ({}, "1000"),
         ({"GOMP_SPINCOUNT": "7"}, "7"),
         ({"OMP_WAIT_POLICY": "passive"}, None),
     ],

@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 _out = Console(highlight=False, soft_wrap=True)
 _TLS_TROUBLE = ("handshake", "Socket closed")  # how gRPC speaks of it
-_SPINS = 1000  # some ten microseconds; a product ends later on one core than on another
+_SPINS = 1000  # tens of microseconds; a product ends later on one core than on another
 _METAVARS: dict[object, str | None] = {
     bool: None,
     int: "N",

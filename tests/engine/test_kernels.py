@@ -135,6 +135,11 @@ def test_words_are_those_that_torch_chooses(kernels: Kernels, rule: dict[str, fl
     torch.testing.assert_close(found.log_probs, own, atol=2e-5, rtol=1e-5)
 
 
+def test_no_rows_choose_no_words(kernels: Kernels) -> None:
+    found = some_words(kernels, picking(rows=0))
+    assert found.words.shape == found.log_probs.shape == (0,)
+
+
 def test_words_come_as_often_as_they_are_likely(kernels: Kernels) -> None:
     """One row over and over, its uniforms spread evenly: shares are the probabilities."""
     rows = 20_000
@@ -235,7 +240,7 @@ def test_numbers_gone_wrong_end_in_some_word(
 ) -> None:
     how = picking(**rule)  # type: ignore[arg-type]
     found = some_words(kernels, how, torch.full((ROWS, WIDTH), number))
-    assert ((found.words >= 0) & (found.words < 1024)).all()
+    assert ((found.words >= 0) & (found.words < WORDS)).all()
 
 
 def stepped(

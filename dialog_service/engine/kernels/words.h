@@ -129,7 +129,7 @@ class Chooser {
  public:
   // `likeliest` is what each thread found of each row.
   Chooser(const Call& call, const std::vector<Word>& likeliest)
-      : call_(call), likeliest_(likeliest), bests_(call.blocks()), shares_(call.blocks()), most_(call.blocks()) {}
+      : call_(call), likeliest_(likeliest), bests_(call.blocks()), shares_(call.blocks()) {}
 
   void choose(int64_t row) {
     row_ = row;
@@ -319,6 +319,7 @@ class Chooser {
 };
 
 inline void choose(const Call& call) {
+  if (call.rows == 0) return;
   const int64_t blocks = call.blocks();
   std::vector<Word> likeliest(call.threads * call.rows, Word{-INFINITY, 0});
 #pragma omp parallel num_threads(int(call.threads))

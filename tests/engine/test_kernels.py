@@ -154,6 +154,18 @@ def test_words_come_as_often_as_they_are_likely(kernels: Kernels) -> None:
     assert float((shares - wanted).abs().max()) < 1.5 / rows
 
 
+def test_what_is_all_but_impossible_is_not_drawn(kernels: Kernels) -> None:
+    """A uniform that no sum quite reaches means the last word that adds anything, not the last."""
+    how = picking(400, temperature=0.3)
+    how.uniform[:] = 1 - 2.0**-53
+    features = random_features(400)
+    found = some_words(kernels, how, features)
+    scores = kept_scores(kernels, pack(*random_weights()), features)
+    log_probs = (scores / 0.3).log_softmax(1).gather(1, found.words[:, None])
+    least = torch.tensor(2.0**-53).log() * 2  # of a block, and inside that
+    assert float(log_probs.min()) > least
+
+
 def test_rows_have_rules_of_their_own(kernels: Kernels) -> None:
     hows = [picking(ROWS, **rule) for rule in RULES]  # type: ignore[arg-type]
     mixed = Picking(

@@ -101,6 +101,32 @@ def test_a_cache_that_cannot_be_written_is_named(
         library()
 
 
+def test_a_cache_is_not_where_a_relative_path_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert building._cache() == tmp_path / ".cache" / "dialog-service"
+
+
+def test_a_user_may_have_no_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that is but a number: what an installation carries is found all the same."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(building, "_SOURCE", tmp_path)
+    assert find_kernels.__wrapped__() is None
+    assert "no cache: Could not determine home directory." in caplog.text
+    carried = tmp_path / f"kernels-{building._fingerprint()}.so"
+    carried.touch()
+    assert library() == carried
+
+
 def test_a_spoilt_library_is_no_reason_to_stop(
     cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

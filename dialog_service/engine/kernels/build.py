@@ -33,10 +33,10 @@ def library() -> Path:
         BuildError: they are not, and cannot be.
     """
     name = f"kernels-{_fingerprint()}.so"
-    for folder in (_SOURCE, _cache()):
-        if (folder / name).is_file():
-            return folder / name
-    return build(_cache())
+    if (_SOURCE / name).is_file():
+        return _SOURCE / name
+    cache = _cache()
+    return cache / name if (cache / name).is_file() else build(cache)
 
 
 def build(folder: Path) -> Path:
@@ -67,9 +67,17 @@ def _fingerprint() -> str:
 
 
 def _cache() -> Path:
-    """Where programs keep what they can make again (XDG Base Directory Specification)."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "dialog-service"
+    """Where programs keep what they can make again (XDG Base Directory Specification).
+
+    Raises:
+        BuildError: the user has no home.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        home = named if named.is_absolute() else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise BuildError(f"no cache: {error}") from error
+    return home / "dialog-service"
 
 
 def _compiler() -> list[str]:

@@ -101,6 +101,7 @@ def _run(command: list[str]) -> None:
         )
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines() or ["nothing said"]
-        raise BuildError(f"{command[0]} failed: {said[0]}") from error
+        wrong = [line for line in said if "error:" in line] or said  # not where it comes from
+        raise BuildError(f"{command[0]} failed: {wrong[0]}") from error
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"{command[0]} took over {_TIMEOUT_SECONDS} s") from error

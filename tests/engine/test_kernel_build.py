@@ -64,6 +64,20 @@ def test_other_source_is_compiled_anew(
     assert library() != made
 
 
+def test_another_torch_has_kernels_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wheels may name their OpenMP after its contents, and a library asks for it by that name."""
+    names = set()
+    for openmp in ("libgomp-a34b3233.so.1", "libgomp-98b21ff3.so.1"):
+        lib = tmp_path / openmp / "lib"
+        lib.mkdir(parents=True)
+        (lib / openmp).touch()
+        monkeypatch.setattr(torch, "__file__", str(lib.parent / "__init__.py"))
+        names.add(building._fingerprint())
+    assert len(names) == 2
+
+
 def test_several_may_compile_at_once(cache: Path) -> None:
     with ThreadPoolExecutor() as pool:
         made = list(pool.map(build, [cache] * 3))

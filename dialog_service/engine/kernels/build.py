@@ -1,7 +1,8 @@
 """Compiling the kernels once, and finding them again.
 
-They are kept under a name made of their source: beside it where an installation has compiled them
-in advance (``python -m dialog_service.engine.kernels``), else in the user's cache.
+They are kept under a name made of their source and of what they are linked with: beside the source
+where an installation has compiled them in advance (``python -m dialog_service.engine.kernels``),
+else in the user's cache.
 """
 
 import hashlib
@@ -60,7 +61,8 @@ def build(folder: Path) -> Path:
 
 
 def _fingerprint() -> str:
-    digest = hashlib.sha256(" ".join(_FLAGS).encode())
+    # Linked with an OpenMP of another build of torch, a library asks for one that is not loaded.
+    digest = hashlib.sha256(" ".join((*_FLAGS, *map(os.path.basename, _openmp()))).encode())
     for file in sorted(_SOURCE.glob("*.[ch]*")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
@@ -91,7 +93,7 @@ def _compiler() -> list[str]:
 
 def _openmp() -> list[str]:
     """Torch's own OpenMP: threads of a second would take turns with those of the first."""
-    return [str(found) for found in (Path(torch.__file__).parent / "lib").glob("libgomp*")]
+    return sorted(str(found) for found in (Path(torch.__file__).parent / "lib").glob("libgomp*"))
 
 
 def _run(command: list[str]) -> None:

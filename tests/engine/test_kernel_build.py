@@ -64,6 +64,20 @@ def test_other_source_is_compiled_anew(
     assert library() != made
 
 
+def test_another_torch_has_kernels_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wheels may name their OpenMP after its contents, and a library asks for it by that name."""
+    names = set()
+    for openmp in ("libgomp-a34b3233.so.1", "libgomp-98b21ff3.so.1"):
+        lib = tmp_path / openmp / "lib"
+        lib.mkdir(parents=True)
+        (lib / openmp).touch()
+        monkeypatch.setattr(torch, "__file__", str(lib.parent / "__init__.py"))
+        names.add(building._fingerprint())
+    assert len(names) == 2
+
+
 def test_several_may_compile_at_once(cache: Path) -> None:
     with ThreadPoolExecutor() as pool:
         made = list(pool.map(build, [cache] * 3))
@@ -84,11 +98,12 @@ def test_a_compiler_that_fails_is_quoted(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = tmp_path / "cxx"
-    command.write_text("#!/bin/sh\necho fatal: no AMX here >&2\nexit 1\n")
-    command.chmod(0o755)
     monkeypatch.setenv("CXX", str(command))
-    with pytest.raises(BuildError, match="cxx failed: fatal: no AMX here"):
-        library()
+    for said in ("fatal: no AMX here", "In file included from a.h:\na.h: error: no AMX here"):
+        command.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+        command.chmod(0o755)
+        with pytest.raises(BuildError, match="cxx failed: .*no AMX here"):
+            library()
     assert not list(cache.iterdir())
 
 
@@ -99,6 +114,32 @@ def test_a_cache_that_cannot_be_written_is_named(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(BuildError, match="file/dialog-service: Not a directory"):
         library()
+
+
+def test_a_cache_is_not_where_a_relative_path_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert building._cache() == tmp_path / ".cache" / "dialog-service"
+
+
+def test_a_user_may_have_no_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that is but a number: what an installation carries is found all the same."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(building, "_SOURCE", tmp_path)
+    assert find_kernels.__wrapped__() is None
+    assert "no cache: Could not determine home directory." in caplog.text
+    carried = tmp_path / f"kernels-{building._fingerprint()}.so"
+    carried.touch()
+    assert library() == carried
 
 
 def test_a_spoilt_library_is_no_reason_to_stop(

@@ -144,6 +144,11 @@ def test_words_are_those_that_torch_chooses(kernels: Kernels, rule: dict[str, fl
     torch.testing.assert_close(found.log_probs, own, atol=2e-5, rtol=1e-5)
 
 
+def test_no_rows_choose_no_words(kernels: Kernels) -> None:
+    found = some_words(kernels, picking(rows=0))
+    assert found.words.shape == found.log_probs.shape == (0,)
+
+
 def test_words_come_as_often_as_they_are_likely(kernels: Kernels) -> None:
     """One row over and over, its uniforms spread evenly: shares are the probabilities."""
     rows = 20_000
@@ -156,6 +161,18 @@ def test_words_come_as_often_as_they_are_likely(kernels: Kernels) -> None:
     wanted = (kept_scores(kernels, pack(*random_weights()), features[:1])[0] / 3).softmax(0)
     shares = found.words.bincount(minlength=len(wanted)) / rows
     assert float((shares - wanted).abs().max()) < 1.5 / rows
+
+
+def test_what_is_all_but_impossible_is_not_drawn(kernels: Kernels) -> None:
+    """A uniform that no sum quite reaches means the last word that adds anything, not the last."""
+    how = picking(400, temperature=0.3)
+    how.uniform[:] = 1 - 2.0**-53
+    features = random_features(400)
+    found = some_words(kernels, how, features)
+    scores = kept_scores(kernels, pack(*random_weights()), features)
+    log_probs = (scores / 0.3).log_softmax(1).gather(1, found.words[:, None])
+    least = torch.tensor(2.0**-53).log() * 2  # of a block, and inside that
+    assert float(log_probs.min()) > least
 
 
 def test_rows_have_rules_of_their_own(kernels: Kernels) -> None:
@@ -244,7 +261,7 @@ def test_numbers_gone_wrong_end_in_some_word(
 ) -> None:
     how = picking(**rule)  # type: ignore[arg-type]
     found = some_words(kernels, how, torch.full((ROWS, WIDTH), number))
-    assert ((found.words >= 0) & (found.words < 1024)).all()
+    assert ((found.words >= 0) & (found.words < WORDS)).all()
 
 
 def stepped(

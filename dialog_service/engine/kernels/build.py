@@ -1,7 +1,8 @@
 """Compiling the kernels once, and finding them again.
 
-They are kept under a name made of their source: beside it where an installation has compiled them
-in advance (``python -m dialog_service.engine.kernels``), else in the user's cache.
+They are kept under a name made of their source and of what they are linked with: beside the source
+where an installation has compiled them in advance (``python -m dialog_service.engine.kernels``),
+else in the user's cache.
 """
 
 import hashlib
@@ -33,10 +34,10 @@ def library() -> Path:
         BuildError: they are not, and cannot be.
     """
     name = f"kernels-{_fingerprint()}.so"
-    for folder in (_SOURCE, _cache()):
-        if (folder / name).is_file():
-            return folder / name
-    return build(_cache())
+    if (_SOURCE / name).is_file():
+        return _SOURCE / name
+    cache = _cache()
+    return cache / name if (cache / name).is_file() else build(cache)
 
 
 def build(folder: Path) -> Path:
@@ -60,16 +61,25 @@ def build(folder: Path) -> Path:
 
 
 def _fingerprint() -> str:
-    digest = hashlib.sha256(" ".join(_FLAGS).encode())
+    # Linked with an OpenMP of another build of torch, a library asks for one that is not loaded.
+    digest = hashlib.sha256(" ".join((*_FLAGS, *map(os.path.basename, _openmp()))).encode())
     for file in sorted(_SOURCE.glob("*.[ch]*")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def _cache() -> Path:
-    """Where programs keep what they can make again (XDG Base Directory Specification)."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "dialog-service"
+    """Where programs keep what they can make again (XDG Base Directory Specification).
+
+    Raises:
+        BuildError: the user has no home.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        home = named if named.is_absolute() else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise BuildError(f"no cache: {error}") from error
+    return home / "dialog-service"
 
 
 def _compiler() -> list[str]:
@@ -83,7 +93,7 @@ def _compiler() -> list[str]:
 
 def _openmp() -> list[str]:
     """Torch's own OpenMP: threads of a second would take turns with those of the first."""
-    return [str(found) for found in (Path(torch.__file__).parent / "lib").glob("libgomp*")]
+    return sorted(str(found) for found in (Path(torch.__file__).parent / "lib").glob("libgomp*"))
 
 
 def _run(command: list[str]) -> None:
@@ -93,6 +103,7 @@ def _run(command: list[str]) -> None:
         )
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines() or ["nothing said"]
-        raise BuildError(f"{command[0]} failed: {said[0]}") from error
+        wrong = [line for line in said if "error:" in line] or said  # not where it comes from
+        raise BuildError(f"{command[0]} failed: {wrong[0]}") from error
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"{command[0]} took over {_TIMEOUT_SECONDS} s") from error

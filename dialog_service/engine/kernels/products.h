@@ -64,8 +64,8 @@ class Tiles {
   bool is_used_;
 };
 
-// Sixteen rows, or with those below thirty-two, by sixty-four outputs, by matrix units; they work on
-// while `meanwhile` is done, which is called with a part of other work, and of how many.
+// Sixteen rows, or with those below thirty-two, by sixty-four outputs, by matrix units; they work
+// on while `meanwhile` is done, which is called with a part of other work, and of how many.
 template <bool kHasBelow, typename Meanwhile>
 inline void by_tiles(const uint8_t* rows, const int8_t* weights, int64_t inputs, int32_t* sums,
                      const Meanwhile& meanwhile) {
@@ -127,8 +127,8 @@ inline void by_vectors(const uint8_t* rows, const int8_t* weights, int64_t input
       _mm512_storeu_si512(sums + row * kBlock + part * kTile, sum[row][part]);
 }
 
-// `count` rows by sixty-four outputs from `output`. `finish` is given a row's 64 sums and its number,
-// while those of later rows are made.
+// `count` rows, one or more, by sixty-four outputs from `output`. `finish` is given a row's 64 sums
+// and its number, while those of later rows are made.
 template <typename Finish>
 inline void multiply(const Weights& w, const uint8_t* rows, int64_t count, int64_t output,
                      bool has_tiles, const Finish& finish) {

@@ -129,7 +129,7 @@ class Chooser {
  public:
   // `likeliest` is what each thread found of each row.
   Chooser(const Call& call, const std::vector<Word>& likeliest)
-      : call_(call), likeliest_(likeliest), bests_(call.blocks()), shares_(call.blocks()), most_(call.blocks()) {}
+      : call_(call), likeliest_(likeliest), bests_(call.blocks()), shares_(call.blocks()) {}
 
   void choose(int64_t row) {
     row_ = row;
@@ -194,24 +194,21 @@ class Chooser {
 
   // The word at which the cumulative sum passes uniform x total: its block, then inside that.
   Word from_all(double mass) const {
-    double left = call_.uniform[row_] * mass;
-    size_t block = 0, last = 0;
-    for (; block < shares_.size(); ++block) {
-      if (shares_[block] > 0) last = block;
-      if (left <= shares_[block]) break;
-      left -= shares_[block];
-    }
-    // Added up in another order, the sums may end a hair below what is looked for; the last word
-    // that adds anything is meant then.
-    if (block == shares_.size()) block = last;
+    const double target = call_.uniform[row_] * mass;
+    double before = 0;
+    size_t block = 0;
+    for (; block + 1 < shares_.size() && before + shares_[block] < target; ++block)
+      before += shares_[block];
     float scores[kBlock];
     score(block, scores);
+    double sum = 0;
     int64_t found = 0;
-    for (int64_t place = 0; place < kBlock; ++place) {
-      const double weight = std::exp(double(call_.heat[row_]) * (double(scores[place]) - best_));
-      if (weight > 0) found = place;
-      if (weight > 0 && left <= weight) break;
-      left -= weight;
+    // Added up otherwise than its block was, the sum may end a hair below what is looked for; the
+    // last word that adds anything is meant then.
+    for (int64_t place = 0; place < kBlock && !(sum >= target - before); ++place) {
+      const double more = sum + weigh({scores[place], 0});
+      if (more > sum) found = place;
+      sum = more;
     }
     return {scores[found], int32_t(block * kBlock + found)};
   }
@@ -319,6 +316,7 @@ class Chooser {
 };
 
 inline void choose(const Call& call) {
+  if (call.rows == 0) return;
   const int64_t blocks = call.blocks();
   std::vector<Word> likeliest(call.threads * call.rows, Word{-INFINITY, 0});
 #pragma omp parallel num_threads(int(call.threads))

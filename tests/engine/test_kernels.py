@@ -101,7 +101,7 @@ def test_scores_are_exact_sums_of_levels(
     assert (found[:, words:] == -torch.inf).all()
 
 
-@pytest.mark.parametrize("rows", [1, 16, 33, 100])
+@pytest.mark.parametrize("rows", [0, 1, 16, 33, 100])
 @pytest.mark.parametrize(("outputs", "inputs"), [(1, 3), (64, 64), (100, 500)])
 def test_a_product_is_the_scores(kernels: Kernels, rows: int, outputs: int, inputs: int) -> None:
     weights, x = pack(*random_weights(outputs, inputs)), random_features(rows, inputs)

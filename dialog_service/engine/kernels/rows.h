@@ -39,6 +39,7 @@ inline void keep(const Call& call, const int32_t* sums, int64_t row, int64_t blo
 }
 
 inline void multiply(const Call& call) {
+  if (call.rows == 0) return;
   const int64_t blocks = call.weights.outputs / kBlock;
 #pragma omp parallel num_threads(int(call.threads))
   {

@@ -102,7 +102,7 @@ def test_a_compiler_that_fails_is_quoted(
     for said in ("fatal: no AMX here", "In file included from a.h:\na.h: error: no AMX here"):
         command.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
         command.chmod(0o755)
-        with pytest.raises(BuildError, match="cxx failed: .*no AMX here"):
+        with pytest.raises(BuildError, match=r"cxx failed: .*no AMX here"):
             library()
     assert not list(cache.iterdir())
 

@@ -3,6 +3,8 @@
 import ctypes
 import logging
 import os
+import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -197,3 +199,15 @@ def test_an_installation_may_carry_them(cache: Path, tmp_path: Path) -> None:
     )
     assert "Kernels(" in found.stdout
     assert not cache.exists()
+
+
+def test_an_image_for_another_processor_carries_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And is built, though nothing there compiles them."""
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    without_compiler(monkeypatch)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("dialog_service.engine.kernels", run_name="__main__")
+    assert not end.value.code
+    assert capsys.readouterr().out == "no kernels for aarch64\n"

@@ -1,11 +1,16 @@
 """``python -m dialog_service.engine.kernels``: compile beside the source, for an image to carry."""
 
+import platform
 import sys
 from pathlib import Path
 
 from dialog_service.engine.kernels.build import BuildError, build
 
 if __name__ == "__main__":
+    # An image for other processors is built all the same: there the engine multiplies by torch.
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        print(f"no kernels for {platform.machine()}")
+        sys.exit()
     try:
         print(build(Path(__file__).parent))
     except BuildError as error:

@@ -19,10 +19,10 @@ struct Call {
   int64_t has_tiles;
   int64_t threads;
   int64_t rows;
-  int64_t width;  // of the inputs; the weights' inputs are at least as many
+  int64_t width;    // of the inputs; the weights' inputs are at least as many
   int64_t outputs;  // those that are meant; the weights' are at least as many
   const float* inputs;
-  uint8_t* levels;  // room for rows up to a multiple of 32 with the weights' inputs
+  uint8_t* levels;  // room for rows up to a multiple of 16 with the weights' inputs
   float* largest;   // room for rows
   float* found;     // (rows, outputs)
 };

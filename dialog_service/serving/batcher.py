@@ -69,7 +69,7 @@ class Generated:
     inference_seconds: float
 
 
-@dataclass(slots=True, eq=False, repr=False)  # a queue that has it not says so by its repr
+@dataclass(slots=True, eq=False, repr=False)  # which a queue that lacks it would make for its error
 class _Job:
     """One request on its way; its caller has gone, or has its answer, where ``answer`` is done."""
 

@@ -205,7 +205,7 @@ def test_all_instructions_give_the_same_bits() -> None:
     assert all(torch.equal(*pair) for pair in zip(tiles, vectors, strict=True))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("rule", RULES[:6], ids=str)
+@pytest.mark.parametrize("rule", RULES, ids=str)
 def test_neither_company_nor_threads_change_a_bit(kernels: Kernels, rule: dict[str, float]) -> None:
     how = picking(**rule)  # type: ignore[arg-type]
     together = some_words(kernels, how)

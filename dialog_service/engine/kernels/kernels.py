@@ -15,7 +15,7 @@ from dialog_service.engine.kernels.weights import BLOCK, PackedWeights, filled
 
 _log = logging.getLogger(__name__)
 
-_ROWS = 16  # multiplied together
+_ROWS = 16  # of a tile
 _LITTLE_WORK = 2**24  # products of two numbers; a core makes them in about 40 microseconds
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
 
@@ -197,20 +197,21 @@ def _room(weights: PackedWeights, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def _pointers(*tensors: Tensor | None) -> list[int | None]:
-    assert all(tensor is None or tensor.is_contiguous() for tensor in tensors)
+    if not all(tensor is None or tensor.is_contiguous() for tensor in tensors):
+        raise ValueError("the kernels read rows that lie one after the other")
     return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
 @functools.cache
 def find_kernels() -> Kernels | None:
     """The kernels, compiled if need be; None, and the log says why, where they cannot run."""
-    if not torch.cpu._is_vnni_supported():
+    if not (torch.cpu._is_vnni_supported() and torch.cpu._is_avx512_supported()):
         return None
     try:
         path = library()
         found = ctypes.CDLL(str(path))
     except (BuildError, OSError) as error:
-        _log.warning("8-bit products by torch, which takes several times as long: %s", error)
+        _log.warning("8-bit products by torch, which takes two to four times as long: %s", error)
         return None
     calls = {"multiply_rows": _Rows, "choose_words": _Words, "advance_cells": _Cells}
     for name, call in calls.items():

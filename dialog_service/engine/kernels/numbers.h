@@ -11,7 +11,7 @@ constexpr float kLog2E = 1.44269504f;
 constexpr float kLevels = 127.0f;  // of either sign; a zero is level 127 of 0 to 254
 
 // 2^x, relative error below 2e-7; what is below 2^-125 is that, as smaller numbers than the least
-// normal one are slow.
+// normal one are slow. What is no number is that, too.
 inline __m512 power_of_two(__m512 x) {
   const __m512 power = _mm512_max_ps(x, _mm512_set1_ps(-125.0f));
   const __m512 rest = _mm512_reduce_ps(power, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);

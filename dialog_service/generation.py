@@ -107,7 +107,7 @@ class Generator:
         model = checkpoint.model.eval().to(self.device)
         with torch.inference_mode():
             self._engine = Engine(model, precision=precision, device=self.device)
-        self.precision = self._engine.precision
+        self.precision, self.arithmetic = self._engine.precision, self._engine.arithmetic
         config = model.config
         usable = config.max_context_tokens
         self.limits = ModelLimits(

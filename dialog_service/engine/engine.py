@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from dialog_service.engine.choosers import build_chooser
-from dialog_service.engine.kernels import find_kernels
+from dialog_service.engine.kernels import explain_kernels, find_kernels
 from dialog_service.engine.precision import resolve_precision
 from dialog_service.engine.products import Product, packed
 from dialog_service.engine.recurrences import PackedRecurrence
@@ -64,6 +64,11 @@ class Engine:
         self._shapes: dict[int, RowShape] = {}
         # Of what the model's own modules multiply, once a context or a draw.
         self._float_shape = row_shape(device, "fp32", ())
+
+    @property
+    def arithmetic(self) -> str:
+        """In which numbers it multiplies, and by what, for people to read."""
+        return f"int8 ({explain_kernels()})" if self.precision == "int8" else self.precision
 
     @property
     def shape(self) -> RowShape:

@@ -142,7 +142,7 @@ class ModelWatch:
         old = self._served.get(location)
         if not (old and _is_same(old.loaded, loaded)):
             self._served[location] = await self._host.serve(loaded, instead_of=old)
-            how = loaded.generator.precision, loaded.generator.device
+            how = loaded.generator.arithmetic, loaded.generator.device
             _log.info("serving %s: %s products on %s", loaded.version_name, *how)
         self._metrics.model_loads.labels("ok").inc()
         return None

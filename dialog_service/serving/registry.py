@@ -24,7 +24,7 @@ class ReplyModel(Generates, Protocol):
     limits: ModelLimits
     defaults: SamplingParameters
     is_deterministic: bool
-    precision: str
+    arithmetic: str
     device: torch.device
     meta: CheckpointMeta
 

@@ -58,7 +58,7 @@ class EchoModel:
         )
         self.defaults = SamplingParameters()
         self.meta = META
-        self.precision, self.device = "no", torch.device("cpu")
+        self.arithmetic, self.device = "no", torch.device("cpu")
         self.is_deterministic = is_deterministic
         self.variety = variety
         self.fingerprint = fingerprint

@@ -11,6 +11,7 @@ from dialog_service.engine.kernels.kernels import (
     Given,
     Kernels,
     Picking,
+    explain_kernels,
     find_kernels,
 )
 from dialog_service.engine.kernels.weights import PackedWeights, pack, pack_cell
@@ -22,6 +23,7 @@ __all__ = [
     "Kernels",
     "PackedWeights",
     "Picking",
+    "explain_kernels",
     "find_kernels",
     "pack",
     "pack_cell",

@@ -6,7 +6,6 @@ else in the user's cache.
 """
 
 import hashlib
-import logging
 import os
 import shutil
 import subprocess
@@ -14,8 +13,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-
-_log = logging.getLogger(__name__)
 
 _SOURCE = Path(__file__).parent
 _FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-fopenmp")
@@ -56,7 +53,6 @@ def build(folder: Path) -> Path:
             made.replace(target)
     except OSError as error:
         raise BuildError(f"{folder}: {error.strerror or error}") from error
-    _log.info("compiled %s", target)
     return target
 
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import logging
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -12,8 +11,6 @@ from torch import Tensor
 
 from dialog_service.engine.kernels.build import BuildError, library
 from dialog_service.engine.kernels.weights import BLOCK, PackedWeights, filled
-
-_log = logging.getLogger(__name__)
 
 _ROWS = 16  # of a tile
 _LITTLE_WORK = 2**24  # products of two numbers; a core makes them in about 40 microseconds
@@ -202,22 +199,29 @@ def _pointers(*tensors: Tensor | None) -> list[int | None]:
     return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
-@functools.cache
 def find_kernels() -> Kernels | None:
-    """The kernels, compiled if need be; None, and the log says why, where they cannot run."""
+    """The kernels, compiled if need be; None where they cannot run."""
+    found = _look_for_kernels()
+    return None if isinstance(found, str) else found
+
+
+def explain_kernels() -> str:
+    """What the kernels are compiled for, or why torch stands in for them."""
+    found = _look_for_kernels()
+    return f"torch, {found}" if isinstance(found, str) else f"compiled for {found.name}"
+
+
+@functools.cache
+def _look_for_kernels() -> Kernels | str:
     if not (torch.cpu._is_vnni_supported() and torch.cpu._is_avx512_supported()):
-        return None
+        return "kernels need AVX512-VNNI"
     try:
-        path = library()
-        found = ctypes.CDLL(str(path))
+        found = ctypes.CDLL(str(library()))
     except (BuildError, OSError) as error:
-        _log.warning("8-bit products by torch, which takes two to four times as long: %s", error)
-        return None
+        return f"which takes two to four times as long as compiled kernels: {error}"
     calls = {"multiply_rows": _Rows, "choose_words": _Words, "advance_cells": _Cells}
     for name, call in calls.items():
         function = getattr(found, name)
         function.argtypes, function.restype = [ctypes.POINTER(call)], None
     has_tiles = bool(torch.cpu._is_amx_tile_supported() and found.allow_tiles())
-    kernels = Kernels(found, has_tiles)
-    _log.info("8-bit products by compiled kernels for %s: %s", kernels.name, path)
-    return kernels
+    return Kernels(found, has_tiles)

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "numbers.h"
+
 namespace products {
 
 constexpr int64_t kTile = 16;   // rows of a tile, and outputs of one
@@ -27,6 +29,16 @@ struct Weights {
 
   const int8_t* of(int64_t output) const { return levels + output * inputs; }
 };
+
+// The levels of (count, width) rows and the magnitudes that they are of, shared out among threads
+// of the parallel region that this is called in; all are made when it returns.
+inline void quantise(const Weights& w, const float* rows, int64_t count, int64_t width,
+                     uint8_t* levels, float* largest) {
+#pragma omp for schedule(static)
+  for (int64_t row = 0; row < count; ++row)
+    largest[row] =
+        numbers::quantise(rows + row * width, width, w.inputs, levels + row * w.inputs);
+}
 
 // The outputs from `sums` of a row, sixteen from `output`, whose greatest magnitude is `largest`.
 inline __m512 outputs_of(const Weights& w, const int32_t* sums, int64_t output, __m512 largest) {

@@ -43,11 +43,7 @@ inline void multiply(const Call& call) {
   const int64_t blocks = call.weights.outputs / kBlock;
 #pragma omp parallel num_threads(int(call.threads))
   {
-#pragma omp for schedule(static)
-    for (int64_t row = 0; row < call.rows; ++row)
-      call.largest[row] =
-          numbers::quantise(call.inputs + row * call.width, call.width, call.weights.inputs,
-                            call.levels + row * call.weights.inputs);
+    products::quantise(call.weights, call.inputs, call.rows, call.width, call.levels, call.largest);
     const products::Tiles tiles(call.has_tiles);
 #pragma omp for schedule(static)
     for (int64_t block = 0; block < blocks; ++block)

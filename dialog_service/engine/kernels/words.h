@@ -321,11 +321,8 @@ inline void choose(const Call& call) {
   std::vector<Word> likeliest(call.threads * call.rows, Word{-INFINITY, 0});
 #pragma omp parallel num_threads(int(call.threads))
   {
-#pragma omp for schedule(static)
-    for (int64_t row = 0; row < call.rows; ++row)
-      call.largest[row] = numbers::quantise(call.features + row * call.width, call.width,
-                                            call.weights.inputs,
-                                            call.levels + row * call.weights.inputs);
+    products::quantise(call.weights, call.features, call.rows, call.width, call.levels,
+                       call.largest);
     {
       const products::Tiles tiles(call.has_tiles);
 #pragma omp for schedule(static)

@@ -1,15 +1,21 @@
 """Model, objective and optimiser of a run: one step at a time. Knows no epochs and no files."""
 
 import torch
+from lightning_fabric import Fabric
 
 from dialog_service.errors import CheckpointError
 from dialog_service.models.seq2seq import Batch, build_model
 from train.config import RunConfig
+from train.kernels import hasten
 from train.loss_sums import LossSums
 from train.objectives.objective import Losses, Step, TrainingPass
 from train.optimiser import build_optimiser, learning_rate
 from train.ranks import Ranks
 from train.state import RunPosition, TrainingState, restore_random_state
+
+
+def _is_narrow_on_cpu(fabric: Fabric) -> bool:
+    return fabric.device.type == "cpu" and fabric.strategy.precision.precision == "bf16-mixed"
 
 
 class Learner:
@@ -22,6 +28,7 @@ class Learner:
         self.sums = LossSums()
         torch.manual_seed(config.seed)
         self.training_pass = TrainingPass(build_model(config.model), config.objective)
+        self._is_compiled = _is_narrow_on_cpu(ranks.fabric) and hasten(self.training_pass)
         optimiser = build_optimiser(self.training_pass, config.optimisation)
         self._wrapped, self._optimiser = ranks.fabric.setup(self.training_pass, optimiser)
         self._wrapped.train()
@@ -32,7 +39,8 @@ class Learner:
         """What the last bits of a result depend on beside the config."""
         fabric = self.ranks.fabric
         precision = fabric.strategy.precision.precision
-        return f"{fabric.device.type}, {precision}, {torch.get_num_threads()} threads"
+        by = "compiled for AMX, " if self._is_compiled else ""
+        return f"{fabric.device.type}, {precision}, {by}{torch.get_num_threads()} threads"
 
     def step(self, batch: Batch, progress: float) -> None:
         """Descend once.

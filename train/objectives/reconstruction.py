@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from dialog_service.models.decoder import Decoder
 from dialog_service.models.seq2seq import PAD_ID, Batch
+from train.kernels import Kernels, find_kernels
 
 BLOCK_ROWS = 1024
 
@@ -93,6 +94,29 @@ class _Manner(NamedTuple):
     label_smoothing: float
 
 
+class _Operands(NamedTuple):
+    """What is compared: (N, O) features, (V, O) weights, (V,) biases, (N,) targets."""
+
+    features: Tensor
+    weight: Tensor
+    bias: Tensor
+    targets: Tensor
+
+
+class _Softmax(NamedTuple):
+    """Of N rows: (N,) nats of the targets, their (N,) scores, and the gradients of softmax.
+
+    These are of the sum over rows of log sum over words of e^score, like features, weights and
+    biases; the targets' half of the gradients is not in them.
+    """
+
+    nats: Tensor
+    target_scores: Tensor
+    features_grad: Tensor
+    weight_grad: Tensor
+    bias_grad: Tensor
+
+
 class _BlockedCrossEntropy(torch.autograd.Function):
     """Loss and gradient together: grad of the scores is softmax - target, each half on its own.
 
@@ -109,35 +133,24 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         manner: _Manner,
     ) -> Tensor:
         dtype, smoothing = manner
-        weight_, features_ = weight.to(dtype), features.to(dtype)
-        summed = torch.zeros((), device=features.device)
-        features_grad = torch.empty_like(features_)
-        weight_grad = torch.zeros_like(weight)
-        bias_grad = torch.zeros_like(bias)
-        sharp, spread = 1 - smoothing, smoothing / len(bias)
-        for start in range(0, len(features), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            scores = _scores(features_[rows], weight_, bias)
-            top = scores.amax(dim=1, keepdim=True)
-            of_target = scores.gather(1, targets[rows, None])
-            of_all = scores.sum(dim=1, keepdim=True) if spread else 0.0
-            powers = scores.sub_(top).exp_()  # (N, V), not yet divided by their sums
-            total = powers.sum(dim=1, keepdim=True)
-            summed += (total.log() + top - sharp * of_target - spread * of_all).sum()
-            # Rows are divided where they are narrow: among the features, not the words.
-            share = total.reciprocal()
-            bias_grad += (share.T @ powers)[0]
-            narrow = powers.to(dtype)
-            features_grad[rows] = (narrow @ weight_) * share
-            weight_grad += narrow.T @ (features_[rows] * share).to(dtype)
+        given = _Operands(features, weight, bias, targets)
+        is_compiled = dtype == torch.bfloat16 and features.device.type == "cpu"
+        kernels = find_kernels() if is_compiled else None
+        softmax = _by_torch(given, dtype) if kernels is None else _by_kernels(given, kernels)
+        features_grad, weight_grad, bias_grad = softmax[2:]
+        seen, weight_ = features.to(dtype).to(weight.dtype), weight.to(dtype)
+        summed = softmax.nats.sum()
         # The targets' half of the scores' gradient: one word a row, and all words alike.
-        given = features_.to(weight.dtype)
+        sharp, spread = 1 - smoothing, smoothing / len(bias)
         features_grad -= sharp * weight_[targets]
-        weight_grad.index_add_(0, targets, given, alpha=-sharp)
+        weight_grad.index_add_(0, targets, seen, alpha=-sharp)
         bias_grad.index_add_(0, targets, torch.ones_like(targets, dtype=bias.dtype), alpha=-sharp)
         if spread:
-            features_grad -= spread * weight_.sum(dim=0)
-            weight_grad -= spread * given.sum(dim=0)
+            words = weight_.to(weight.dtype).sum(dim=0)
+            of_all = seen.sum(dim=0) @ words + len(targets) * bias.sum()
+            summed += smoothing * softmax.target_scores.sum() - spread * of_all
+            features_grad -= spread * words
+            weight_grad -= spread * seen.sum(dim=0)
             bias_grad -= spread * len(targets)
         ctx.save_for_backward(features_grad.to(features.dtype), weight_grad, bias_grad)
         return summed
@@ -148,3 +161,31 @@ class _BlockedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         features_grad, weight_grad, bias_grad = ctx.saved_tensors  # type: ignore[attr-defined]
         return features_grad * grad, weight_grad * grad, bias_grad * grad, None, None
+
+
+def _by_kernels(given: _Operands, kernels: Kernels) -> _Softmax:
+    features, *others = given
+    return _Softmax(*kernels.cross_entropy(features.float(), *others))
+
+
+def _by_torch(given: _Operands, dtype: torch.dtype) -> _Softmax:
+    features, weight = given.features.to(dtype), given.weight.to(dtype)
+    nats, target_scores = torch.empty(2, len(features), device=features.device)
+    features_grad = torch.empty_like(features, dtype=given.weight.dtype)
+    weight_grad, bias_grad = torch.zeros_like(given.weight), torch.zeros_like(given.bias)
+    for start in range(0, len(features), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        scores = _scores(features[rows], weight, given.bias)
+        top = scores.amax(dim=1, keepdim=True)
+        of_target = scores.gather(1, given.targets[rows, None])
+        powers = scores.sub_(top).exp_()  # (N, V), not yet divided by their sums
+        total = powers.sum(dim=1, keepdim=True)
+        nats[rows] = (total.log() + top - of_target)[:, 0]
+        target_scores[rows] = of_target[:, 0]
+        # Rows are divided where they are narrow: among the features, not the words.
+        share = total.reciprocal()
+        bias_grad += (share.T @ powers)[0]
+        narrow = powers.to(dtype)
+        features_grad[rows] = (narrow @ weight) * share
+        weight_grad += narrow.T @ (features[rows] * share).to(dtype)
+    return _Softmax(nats, target_scores, features_grad, weight_grad, bias_grad)

@@ -2,9 +2,9 @@
 
 import platform
 import sys
-from pathlib import Path
 
-from dialog_service.engine.kernels.build import BuildError, build
+from dialog_service.compiled import BuildError, build
+from dialog_service.engine.kernels.kernels import SOURCE
 
 if __name__ == "__main__":
     # An image for other processors is built all the same: there the engine multiplies by torch.
@@ -12,6 +12,6 @@ if __name__ == "__main__":
         print(f"no kernels for {platform.machine()}")
         sys.exit()
     try:
-        print(build(Path(__file__).parent))
+        print(build(SOURCE, SOURCE.folder))
     except BuildError as error:
         sys.exit(f"kernels not compiled: {error}")

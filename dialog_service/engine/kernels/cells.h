@@ -118,7 +118,7 @@ inline void advance(const Call& call) {
     const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
     const int64_t first = blocks * thread / threads, last = blocks * (thread + 1) / threads;
     products::quantise(call.weights, call.hidden, call.rows, call.units, call.levels, call.largest);
-    const products::Tiles tiles(call.has_tiles);
+    const tiles::Tiles used(call.has_tiles);
     for (int64_t row = 0; row < call.rows; row += kRows) advance(call, row, first, last);
   }
 }

@@ -2,20 +2,15 @@
 // integers, with matrix units where it has them. Compiled when first needed; see build.py.
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,amx-tile,amx-int8,fma")
 
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include "cells.h"
 #include "rows.h"
+#include "tiles.h"
 #include "words.h"
 
 extern "C" {
 
-// Ask the system for the room that matrix units need; whether it was given.
-int allow_tiles() {
-  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
-}
+// Whether the system gives a program the room that matrix units need.
+int allow_tiles() { return tiles::allow(); }
 
 void advance_cells(const cells::Call* call) { cells::advance(*call); }
 

@@ -4,14 +4,16 @@ import ctypes
 import functools
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from dialog_service.engine.kernels.build import BuildError, library
+from dialog_service.compiled import BuildError, Source, library
 from dialog_service.engine.kernels.weights import BLOCK, PackedWeights, filled
 
+SOURCE = Source(Path(__file__).parent, "kernels")
 _ROWS = 16  # of a tile
 _LITTLE_WORK = 2**24  # products of two numbers; a core makes them in about 40 microseconds
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
@@ -216,7 +218,7 @@ def _look_for_kernels() -> Kernels | str:
     if not (torch.cpu._is_vnni_supported() and torch.cpu._is_avx512_supported()):
         return "kernels need AVX512-VNNI"
     try:
-        found = ctypes.CDLL(str(library()))
+        found = ctypes.CDLL(str(library(SOURCE)))
     except (BuildError, OSError) as error:
         return f"which takes two to four times as long as compiled kernels: {error}"
     calls = {"multiply_rows": _Rows, "choose_words": _Words, "advance_cells": _Cells}

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "numbers.h"
+#include "tiles.h"
 
 namespace products {
 
@@ -48,33 +49,6 @@ inline __m512 outputs_of(const Weights& w, const int32_t* sums, int64_t output, 
       _mm512_mul_ps(_mm512_cvtepi32_ps(exact), _mm512_loadu_ps(w.scales + output));
   return _mm512_fmadd_ps(scaled, largest, _mm512_loadu_ps(w.bias + output));
 }
-
-// The shape of all eight tiles of a matrix unit: sixteen rows of 64 bytes.
-struct alignas(64) TileShape {
-  uint8_t palette = 1;
-  uint8_t start = 0;
-  uint8_t reserved[14] = {};
-  uint16_t column_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-// A constant: of one on the stack the compiler sees eight bytes read, and leaves out the others.
-inline constexpr TileShape kTileShape;
-
-// A thread's use of its matrix unit.
-class Tiles {
- public:
-  explicit Tiles(bool is_used) : is_used_(is_used) {
-    if (is_used_) _tile_loadconfig(&kTileShape);
-  }
-  ~Tiles() {
-    if (is_used_) _tile_release();
-  }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-
- private:
-  bool is_used_;
-};
 
 // Sixteen rows, or with those below thirty-two, by sixty-four outputs, by matrix units; they work
 // on while `meanwhile` is done, which is called with a part of other work, and of how many.

@@ -44,7 +44,7 @@ inline void multiply(const Call& call) {
 #pragma omp parallel num_threads(int(call.threads))
   {
     products::quantise(call.weights, call.inputs, call.rows, call.width, call.levels, call.largest);
-    const products::Tiles tiles(call.has_tiles);
+    const tiles::Tiles used(call.has_tiles);
 #pragma omp for schedule(static)
     for (int64_t block = 0; block < blocks; ++block)
       products::multiply(

@@ -324,7 +324,7 @@ inline void choose(const Call& call) {
     products::quantise(call.weights, call.features, call.rows, call.width, call.levels,
                        call.largest);
     {
-      const products::Tiles tiles(call.has_tiles);
+      const tiles::Tiles used(call.has_tiles);
 #pragma omp for schedule(static)
       for (int64_t block = 0; block < blocks; ++block)
         summarise(call, block, &likeliest[omp_get_thread_num() * call.rows]);

@@ -6,23 +6,28 @@ gradient one product at the end. That is the arithmetic of the library's layer a
 time, because most of a padded batch of utterances is padding.
 """
 
-from typing import Literal
-
 from dialog_service.models.recurrence.gru import GruRecurrence
-from dialog_service.models.recurrence.layer import Recurrence, State, product
+from dialog_service.models.recurrence.layer import (
+    CellKind,
+    Parts,
+    Recurrence,
+    State,
+    Walk,
+    product,
+)
 from dialog_service.models.recurrence.lstm import LstmRecurrence
 
 __all__ = [
     "CellKind",
     "GruRecurrence",
     "LstmRecurrence",
+    "Parts",
     "Recurrence",
     "State",
+    "Walk",
     "build_recurrence",
     "product",
 ]
-
-CellKind = Literal["lstm", "gru"]
 
 
 def build_recurrence(kind: CellKind, input_size: int, hidden_size: int) -> Recurrence:

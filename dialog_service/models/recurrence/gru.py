@@ -11,6 +11,8 @@ from dialog_service.models.recurrence.layout import Layout, rows_before, spans
 class GruRecurrence(Recurrence):
     """A one-layer GRU; its state is the hidden state alone, (B, H) float32."""
 
+    kind = "gru"
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         """Build a GRU of ``hidden_size`` units, biases at zero."""
         super().__init__()

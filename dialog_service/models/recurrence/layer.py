@@ -1,13 +1,16 @@
 """What every recurrent layer offers, and the arithmetic that they share."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dialog_service.models.recurrence.layout import Layout, layout
+
+CellKind = Literal["lstm", "gru"]
 
 State = tuple[Tensor, ...]
 """What a layer remembers between steps; the hidden state, (B, H) float32, comes first."""
@@ -46,10 +49,15 @@ class Parts(NamedTuple):
 
 
 class Recurrence(nn.Module, ABC):
-    """A one-layer recurrence in one direction, from a zero state."""
+    """A one-layer recurrence in one direction, from a zero state.
 
+    ``walk`` stands in for ``sequence`` under autocast, where training knows a faster way.
+    """
+
+    kind: ClassVar[CellKind]
     hidden_size: int
     library: nn.RNNBase
+    walk: "Walk | None" = None
 
     @property
     def parts(self) -> Parts:
@@ -66,6 +74,8 @@ class Recurrence(nn.Module, ABC):
         Returns:
             (B, T, H) float32; what stands at padding is undefined.
         """
+        if self.walk is not None and torch.is_autocast_enabled(inputs.device.type):
+            return self.walk(self, inputs, lengths)
         if inputs.is_cuda:
             hidden: Tensor = self.library(inputs)[0]
             return hidden.float()
@@ -111,3 +121,7 @@ class Recurrence(nn.Module, ABC):
 
     def _zeros(self, inputs: Tensor) -> Tensor:
         return torch.zeros(len(inputs), self.hidden_size, device=inputs.device)
+
+
+Walk = Callable[[Recurrence, Tensor, Tensor], Tensor]
+"""A layer, its inputs and lengths -> hidden states, as ``Recurrence.sequence``."""

@@ -11,6 +11,8 @@ from dialog_service.models.recurrence.layout import Layout, rows_before, spans
 class LstmRecurrence(Recurrence):
     """A one-layer LSTM; its state is hidden and cell, each (B, H) float32."""
 
+    kind = "lstm"
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         """Build an LSTM of ``hidden_size`` units; the forget gate starts open (bias 1)."""
         super().__init__()

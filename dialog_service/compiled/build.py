@@ -1,8 +1,8 @@
-"""Compiling the kernels once, and finding them again.
+"""Compiling a part once, and finding it again.
 
-They are kept under a name made of their source and of what they are linked with: beside the source
-where an installation has compiled them in advance (``python -m dialog_service.engine.kernels``),
-else in the user's cache.
+It is kept under a name made of its source and of what it is linked with: beside the source where an
+installation has compiled it in advance (as ``python -m dialog_service.engine.kernels`` does), else
+in the user's cache.
 """
 
 import hashlib
@@ -11,10 +11,11 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-_SOURCE = Path(__file__).parent
+_SHARED = Path(__file__).parent
 _FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-fopenmp")
 _COMPILERS = ("g++", "c++")
 _TIMEOUT_SECONDS = 120
@@ -24,44 +25,56 @@ class BuildError(Exception):
     """There is no compiler, it failed, or nothing can be written."""
 
 
-def library() -> Path:
-    """The compiled kernels, which are compiled now if they never were.
+class Source(NamedTuple):
+    """A folder with ``kernels.cpp`` and its headers, and what is compiled from it is called."""
+
+    folder: Path
+    name: str
+
+    @property
+    def library(self) -> str:
+        """Its file."""
+        return f"{self.name}-{self._fingerprint()}.so"
+
+    def _fingerprint(self) -> str:
+        # Linked with an OpenMP of another build of torch, a library asks for one that is not
+        # loaded.
+        digest = hashlib.sha256(" ".join((*_FLAGS, *map(os.path.basename, _openmp()))).encode())
+        for file in sorted([*self.folder.glob("*.[ch]*"), *_SHARED.glob("*.h")]):
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+def library(source: Source) -> Path:
+    """What is compiled of a source, now if it never was.
 
     Raises:
-        BuildError: they are not, and cannot be.
+        BuildError: it is not, and cannot be.
     """
-    name = f"kernels-{_fingerprint()}.so"
-    if (_SOURCE / name).is_file():
-        return _SOURCE / name
+    name = source.library
+    if (source.folder / name).is_file():
+        return source.folder / name
     cache = _cache()
-    return cache / name if (cache / name).is_file() else build(cache)
+    return cache / name if (cache / name).is_file() else build(source, cache)
 
 
-def build(folder: Path) -> Path:
+def build(source: Source, folder: Path) -> Path:
     """Compile into a folder, which is made; two that do so at once do not disturb each other.
 
     Raises:
         BuildError: that does not work out here.
     """
-    compiler = _compiler()
-    target = folder / f"kernels-{_fingerprint()}.so"
+    command = [*_compiler(), *_FLAGS, "-I", str(_SHARED), str(source.folder / "kernels.cpp")]
+    target = folder / source.library
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as room:
             made = Path(room) / target.name
-            _run([*compiler, *_FLAGS, str(_SOURCE / "kernels.cpp"), "-o", str(made), *_openmp()])
+            _run([*command, "-o", str(made), *_openmp()])
             made.replace(target)
     except OSError as error:
         raise BuildError(f"{folder}: {error.strerror or error}") from error
     return target
-
-
-def _fingerprint() -> str:
-    # Linked with an OpenMP of another build of torch, a library asks for one that is not loaded.
-    digest = hashlib.sha256(" ".join((*_FLAGS, *map(os.path.basename, _openmp()))).encode())
-    for file in sorted(_SOURCE.glob("*.[ch]*")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _cache() -> Path:

@@ -1,0 +1,280 @@
+"""The compiled functions, called with tensors."""
+
+import ctypes
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dialog_service.compiled import BuildError, Source, library
+from dialog_service.models.recurrence import CellKind, Parts
+
+SOURCE = Source(Path(__file__).parent, "step")
+_ROWS = 32  # that are multiplied, and walk, together
+_CHUNK = 256  # words that are
+_PART = 1024  # rows whose powers are held at once
+_SLOTS = 4
+_KINDS: dict[CellKind, int] = {"lstm": 0, "gru": 1}
+_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
+
+
+def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
+    return [(name, kind) for name in names.split()]
+
+
+class _Walk(ctypes.Structure):
+    """``walks::Walk``."""
+
+    _fields_ = [
+        *_fields(_COUNT, "threads kind rows width inputs units groups"),
+        *_fields(_POINTER, "order lengths first_step"),
+        *_fields(_POINTER, "x input_weight hidden_weight input_bias hidden_bias"),
+        *_fields(_POINTER, "seen active cells right bias hidden"),
+        *_fields(_POINTER, "grad slot_grads turned bias_grads x_grad"),
+        *_fields(_POINTER, "input_weight_grad hidden_weight_grad"),
+    ]
+
+
+class _Words(ctypes.Structure):
+    """``words::Words``."""
+
+    _fields_ = [
+        *_fields(_COUNT, "threads rows width words part"),
+        *_fields(_POINTER, "features weight bias targets"),
+        *_fields(_POINTER, "narrow turned forward backward powers shares sums grads turned_grad"),
+        *_fields(_POINTER, "target_scores nats features_grad weight_grad bias_grad"),
+    ]
+
+
+class Route(NamedTuple):
+    """In what order rows walk: longest first, thirty-two of them together."""
+
+    order: Tensor  # (B,) int64
+    lengths: Tensor  # (B,) int64, by row
+    first_step: Tensor  # (groups + 1,) int64: how many steps the groups before have
+
+    @property
+    def groups(self) -> int:
+        """How many there are."""
+        return len(self.first_step) - 1
+
+    @property
+    def places(self) -> int:
+        """Rows of all groups at all of their steps."""
+        return int(self.first_step[-1]) * _ROWS
+
+
+def route(lengths: Tensor) -> Route:
+    """The route of rows of (B,) ``lengths``."""
+    ordered, order = lengths.sort(descending=True, stable=True)
+    steps = ordered[::_ROWS].cumsum(0)
+    return Route(order, lengths.contiguous(), torch.cat([steps.new_zeros(1), steps]))
+
+
+class Walked(NamedTuple):
+    """What a walk leaves: its hidden states, and what the way back needs."""
+
+    hidden: Tensor  # (B, T, H) float32, zeros at padding
+    seen: Tensor
+    active: Tensor
+    cells: Tensor
+
+
+class WalkGrads(NamedTuple):
+    """Gradients of a walk's inputs, (B, T, I) with zeros at padding, and of its parameters."""
+
+    inputs: Tensor
+    parts: Parts
+
+
+class Losses(NamedTuple):
+    """Of N rows: (N,) nats of the target, its (N,) score, and gradients of the summed powers.
+
+    The gradients are those of sum over rows of log sum over words of e^score: softmax without its
+    target.
+    """
+
+    nats: Tensor
+    target_scores: Tensor
+    features_grad: Tensor
+    weight_grad: Tensor
+    bias_grad: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The library."""
+
+    library: ctypes.CDLL
+
+    def walk(self, kind: CellKind, x: Tensor, route: Route, parts: Parts) -> Walked:
+        """A recurrent layer over sequences, as ``Recurrence.sequence`` has it.
+
+        Args:
+            kind: of the layer.
+            x: (B, T, I) float32.
+            route: of the rows.
+            parts: its parameters, float32.
+        """
+        x = x.contiguous()
+        sizes = _Sizes.of(x, parts)
+        walked = Walked(
+            hidden=x.new_zeros(*x.shape[:2], sizes.units),
+            seen=x.new_empty(route.places, sizes.depth, dtype=torch.bfloat16),
+            active=x.new_empty(route.places, sizes.slots),
+            cells=x.new_empty(route.places, sizes.whole_units),
+        )
+        right, bias = sizes.right(), x.new_empty(sizes.slots)
+        call = _Walk(
+            *sizes.counts(kind, route), *_pointers(*route, x, *parts),
+            *_pointers(walked.seen, walked.active, walked.cells, right, bias, walked.hidden),
+        )  # fmt: skip
+        self.library.walk_forward(ctypes.byref(call))
+        return walked
+
+    def walk_back(
+        self, kind: CellKind, walked: Walked, route: Route, parts: Parts, grad: Tensor
+    ) -> WalkGrads:
+        """The gradients of what ``walk`` was given, from that of its (B, T, H) hidden states."""
+        grad = grad.contiguous()
+        sizes = _Sizes.of(walked.hidden, parts)
+        x_grad = grad.new_zeros(*grad.shape[:2], sizes.inputs)
+        slot_grads = grad.new_empty(route.places, sizes.slots, dtype=torch.bfloat16)
+        turned = grad.new_empty(route.places, sizes.depth, dtype=torch.bfloat16)
+        bias_grads = grad.new_empty(route.groups, sizes.slots)
+        weight_grads = tuple(torch.empty_like(part) for part in parts[:2])
+        right = sizes.right()
+        call = _Walk(
+            *sizes.counts(kind, route), *_pointers(*route, None, *parts),
+            *_pointers(walked.seen, walked.active, walked.cells, right, None, None),
+            *_pointers(grad, slot_grads, turned, bias_grads, x_grad, *weight_grads),
+        )  # fmt: skip
+        self.library.walk_backward(ctypes.byref(call))
+        biases = sizes.bias_grads(kind, bias_grads.sum(0))
+        return WalkGrads(x_grad, Parts(*weight_grads, *biases))
+
+    def cross_entropy(
+        self, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
+    ) -> Losses:
+        """The losses of N rows of (N, O) features over V words, and gradients.
+
+        Args:
+            features: (N, O) float32.
+            weight: (V, O) float32.
+            bias: (V,) float32.
+            targets: (N,) int64 ids below V.
+        """
+        features, weight = features.contiguous(), weight.contiguous()
+        rows, width = features.shape
+        words, threads = len(weight), torch.get_num_threads()
+        part = min(_filled(rows, _ROWS), _PART)
+        whole_width, whole_words = _filled(width, _ROWS), _filled(words, _CHUNK)
+        narrow = functools.partial(torch.empty, dtype=torch.bfloat16)
+        room = (
+            narrow(_filled(rows, _ROWS), whole_width),
+            narrow(part, whole_width),
+            narrow(whole_words, whole_width),
+            narrow(whole_words, whole_width),
+            narrow(part, whole_words),
+            narrow(part),
+            torch.empty(whole_words // _CHUNK, part),
+            torch.empty(threads, part, whole_width),
+            torch.empty(whole_width, whole_words),
+        )
+        found = Losses(
+            nats=torch.empty(rows),
+            target_scores=torch.empty(rows),
+            features_grad=torch.empty_like(features),
+            weight_grad=torch.empty_like(weight),
+            bias_grad=torch.empty(words),
+        )
+        call = _Words(
+            threads, rows, width, words, part, *_pointers(features, weight, bias, targets, *room),
+            *_pointers(found.target_scores, found.nats, *found[2:]),
+        )  # fmt: skip
+        self.library.cross_entropy(ctypes.byref(call))
+        return found
+
+
+class _Sizes(NamedTuple):
+    """Of a layer and a batch; in the kernels inputs and units are filled up to whole tiles."""
+
+    rows: int
+    width: int
+    inputs: int
+    units: int
+
+    @classmethod
+    def of(cls, sequences: Tensor, parts: Parts) -> "_Sizes":
+        """Of (B, T, any) sequences."""
+        return cls(*sequences.shape[:2], parts.input_weight.shape[1], parts.hidden_weight.shape[1])
+
+    @property
+    def whole_units(self) -> int:
+        return _filled(self.units, _ROWS)
+
+    @property
+    def depth(self) -> int:
+        return _filled(self.inputs, _ROWS) + self.whole_units
+
+    @property
+    def slots(self) -> int:
+        return _SLOTS * self.whole_units
+
+    def right(self) -> Tensor:
+        """Room for the weights in tiles."""
+        return torch.empty(self.depth, self.slots, dtype=torch.bfloat16)
+
+    def counts(self, kind: CellKind, route: Route) -> tuple[int, ...]:
+        return (torch.get_num_threads(), _KINDS[kind], *self, route.groups)
+
+    def bias_grads(self, kind: CellKind, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the input's and of the state's bias, from (slots,) sums over all steps."""
+        blocks = slots.view(-1, _SLOTS, _ROWS // 2)
+        each = blocks.transpose(0, 1).flatten(1)[:, : self.units]
+        if kind == "lstm":
+            return each.flatten(), each.flatten()
+        return each[:3].flatten(), each[[0, 1, 3]].flatten()
+
+
+def _filled(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
+
+
+def _pointers(*tensors: Tensor | None) -> list[int | None]:
+    if not all(tensor is None or tensor.is_contiguous() for tensor in tensors):
+        raise ValueError("the kernels read rows that lie one after the other")
+    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+def find_kernels() -> Kernels | None:
+    """The kernels, compiled if need be; None where they cannot run."""
+    found = _look_for_kernels()
+    return None if isinstance(found, str) else found
+
+
+def explain_kernels() -> str:
+    """What the kernels are compiled for, or why torch stands in for them."""
+    found = _look_for_kernels()
+    return f"torch, {found}" if isinstance(found, str) else "compiled for AMX"
+
+
+@functools.cache
+def _look_for_kernels() -> Kernels | str:
+    is_able = torch.cpu._is_amx_tile_supported() and torch.cpu._is_avx512_bf16_supported()
+    if not is_able:
+        return "kernels need AMX"
+    try:
+        found = ctypes.CDLL(str(library(SOURCE)))
+    except (BuildError, OSError) as error:
+        return f"which takes two to three times as long as compiled kernels: {error}"
+    if not found.allow_tiles():
+        return "kernels need AMX, which the system does not let programs use"
+    calls = {"walk_forward": _Walk, "walk_backward": _Walk, "cross_entropy": _Words}
+    for name, call in calls.items():
+        function = getattr(found, name)
+        function.argtypes, function.restype = [ctypes.POINTER(call)], None
+    return Kernels(found)

@@ -1,0 +1,119 @@
+// Products of bfloat16 by matrix units, summed in float32, and the layouts they are made of.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "numbers.h"
+
+namespace matrices {
+
+using Narrow = uint16_t;  // a bfloat16
+
+constexpr int64_t kTile = 16;   // rows of a tile, and columns of the right one's
+constexpr int64_t kDepth = 32;  // what a product of two tiles sums over
+constexpr int64_t kRows = 32;   // rows, and columns, that are multiplied together
+constexpr int64_t kSize = 512;  // numbers of a tile
+
+constexpr int64_t filled(int64_t count, int64_t multiple) {
+  return (count + multiple - 1) / multiple * multiple;
+}
+
+inline __m512 loaded(const float* from, int64_t count) {
+  return count > 0 && from ? _mm512_maskz_loadu_ps(numbers::first_lanes(count), from)
+                           : _mm512_setzero_ps();
+}
+
+// Each lane holds a number of `even`, and above it the one of `odd`.
+inline __m512i pairs(__m512 even, __m512 odd) {
+  const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even));
+  const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd));
+  return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+inline void narrow(__m512 x, Narrow* to) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
+}
+
+// Sixteen numbers, each in the lower half of a lane.
+inline __m512i widened(const Narrow* from) {
+  return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+
+// Of a row of `count` numbers those from `first`, thirty-two of them, nothing where there is none.
+inline __m512i narrow_part(const float* row, int64_t first, int64_t count) {
+  const __m512 low = loaded(row + first, count - first);
+  const __m512 high = loaded(row + first + kTile, count - first - kTile);
+  return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+inline void narrow_row(const float* row, int64_t count, int64_t padded, Narrow* to) {
+  for (int64_t i = 0; i < padded; i += kDepth)
+    _mm512_storeu_si512(to + i, narrow_part(row, i, count));
+}
+
+// Pair number `lane` of each of a tile's sixteen rows.
+inline void scatter_pairs(Narrow* tile, int64_t lane, __m512i values) {
+  const __m512i places = _mm512_slli_epi32(
+      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 4);
+  _mm512_i32scatter_epi32(reinterpret_cast<int32_t*>(tile) + lane, places, values, 4);
+}
+
+// Rows of a left matrix: `stride` bytes apart, tiles of depth `step` numbers apart, the sixteen
+// rows below those `below` numbers on.
+struct Left {
+  const Narrow* rows;
+  int64_t stride;
+  int64_t step;
+  int64_t below;
+};
+
+// Rows that lie one after the other.
+inline Left rows_of(const Narrow* rows, int64_t width) {
+  return {rows, width * int64_t(sizeof(Narrow)), kDepth, kTile * width};
+}
+
+// A left matrix that lies in tiles, `depth` of them in a row of tiles.
+inline Left tiled(const Narrow* tiles, int64_t depth) {
+  return {tiles, kDepth * int64_t(sizeof(Narrow)), kSize, depth * kSize};
+}
+
+// Thirty-two rows by thirty-two columns. A right matrix lies in tiles of two rows by two, `depth`
+// of them to sixteen columns; `right` has those of the first sixteen, `depth` tiles later come the
+// next. Tiles from `first` to `last` are summed, onto what is there where `kAdds`.
+template <bool kAdds>
+inline void multiply(const Left& left, const Narrow* right, int64_t depth, int64_t first,
+                     int64_t last, float* sums, int64_t width) {
+  const int64_t stride = width * int64_t(sizeof(float));
+  float* under = sums + kTile * width;
+  if (kAdds) {
+    _tile_loadd(0, sums, stride);
+    _tile_loadd(1, sums + kTile, stride);
+    _tile_loadd(2, under, stride);
+    _tile_loadd(3, under + kTile, stride);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  for (int64_t step = first; step < last; ++step) {
+    const Narrow* rows = left.rows + step * left.step;
+    _tile_loadd(4, rows, left.stride);
+    _tile_loadd(6, right + step * kSize, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, right + (depth + step) * kSize, 64);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(5, rows + left.below, left.stride);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, sums, stride);
+  _tile_stored(1, sums + kTile, stride);
+  _tile_stored(2, under, stride);
+  _tile_stored(3, under + kTile, stride);
+}
+
+}  // namespace matrices

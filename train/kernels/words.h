@@ -1,0 +1,285 @@
+// The cross-entropy of a linear layer over the words, and its gradients, without the N x V scores:
+// every score is made once, in registers, relative to that of the row's target, so that its power is
+// a share of the sum whose logarithm is the row's loss.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "matrices.h"
+#include "tiles.h"
+
+namespace words {
+
+using matrices::filled;
+using matrices::kDepth;
+using matrices::kRows;
+using matrices::kSize;
+using matrices::kTile;
+using matrices::Narrow;
+
+constexpr int64_t kChunk = 256;  // words that a thread takes together
+// So far above its target no score is told apart from a higher one; 20,000 powers still add up.
+constexpr float kMostNats = 60.0f;
+
+struct Words {
+  int64_t threads;
+  int64_t rows;
+  int64_t width;  // of the features
+  int64_t words;
+  int64_t part;  // rows that are taken together, a multiple of 32
+  const float* features;
+  const float* weight;  // (words, width)
+  const float* bias;
+  const int64_t* targets;
+  // Room.
+  Narrow* narrow;      // (whole rows, whole width): the features
+  Narrow* turned;      // tiles, whole width by part: the features over their rows' sums
+  Narrow* forward;     // the weights in tiles, width by words
+  Narrow* backward;    // and words by width
+  Narrow* powers;      // in tiles, part by words
+  Narrow* shares;      // (part,) one over the rows' sums
+  float* sums;         // (chunks, part)
+  float* grads;        // (threads, part, whole width)
+  float* turned_grad;  // (whole width, whole words)
+  // What is found.
+  float* target_scores;  // (rows,)
+  float* nats;           // (rows,)
+  float* features_grad;  // (rows, width), that of the sum of exponentials alone
+  float* weight_grad;    // (words, width), likewise
+  float* bias_grad;      // (words,), likewise
+
+  int64_t whole_rows() const { return filled(rows, kRows); }
+  int64_t whole_width() const { return filled(width, kDepth); }
+  int64_t whole_words() const { return filled(words, kChunk); }
+  int64_t chunks() const { return whole_words() / kChunk; }
+};
+
+// Thirty-two words: tiles of both products, and their bias.
+inline void pack(const Words& w, int64_t first) {
+  const int64_t depth = w.whole_width() / kDepth, deep = w.whole_words() / kDepth;
+  const auto row = [&w](int64_t word) {
+    return word < w.words ? w.weight + word * w.width : nullptr;
+  };
+  for (int64_t lane = 0; lane < kRows; ++lane) {
+    const float* weights = row(first + lane);
+    Narrow* tiles = w.forward + (first + lane) / kTile * depth * kSize;
+    for (int64_t step = 0; step < depth; ++step)
+      matrices::scatter_pairs(tiles + step * kSize, lane % kTile,
+                              weights ? matrices::narrow_part(weights, step * kDepth, w.width)
+                                      : _mm512_setzero_si512());
+  }
+  for (int64_t pair = 0; pair < kTile; ++pair) {
+    const float *even = row(first + 2 * pair), *odd = row(first + 2 * pair + 1);
+    for (int64_t column = 0; column < w.whole_width() / kTile; ++column) {
+      const int64_t at = column * kTile, left = w.width - at;
+      _mm512_storeu_si512(
+          w.backward + (column * deep + first / kDepth) * kSize + pair * kDepth,
+          matrices::pairs(matrices::loaded(even ? even + at : even, left),
+                          matrices::loaded(odd ? odd + at : odd, left)));
+    }
+  }
+}
+
+inline __m512 rounded(__m512 x) {
+  const __m512i wide = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+// A row's features narrowed, and its target's score from what the tiles will multiply.
+inline void read_row(const Words& w, int64_t row) {
+  const float* features = w.features + row * w.width;
+  matrices::narrow_row(features, w.width, w.whole_width(), w.narrow + row * w.whole_width());
+  const int64_t target = w.targets[row];
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < w.width; i += kTile)
+    sum = _mm512_fmadd_ps(rounded(matrices::loaded(features + i, w.width - i)),
+                          rounded(matrices::loaded(w.weight + target * w.width + i, w.width - i)),
+                          sum);
+  w.target_scores[row] = _mm512_reduce_add_ps(sum) + w.bias[target];
+}
+
+// Some rows whose powers are held at once.
+struct Part {
+  int64_t first;
+  int64_t count;
+
+  int64_t whole() const { return filled(count, kRows); }
+};
+
+// The powers of sixteen words relative to a row's target.
+inline __m512 powers_of(const Words& w, const float* scores, int64_t word, float target) {
+  const __m512 bias = matrices::loaded(w.bias + word, w.words - word);
+  const __m512 above = _mm512_sub_ps(_mm512_add_ps(_mm512_loadu_ps(scores), bias),
+                                     _mm512_set1_ps(target));
+  const __m512 most = _mm512_min_ps(above, _mm512_set1_ps(kMostNats));
+  const __m512 power =
+      numbers::power_of_two(_mm512_mul_ps(most, _mm512_set1_ps(numbers::kLog2E)));
+  return w.words - word >= kTile
+             ? power
+             : _mm512_maskz_mov_ps(word < w.words ? numbers::first_lanes(w.words - word) : 0,
+                                   power);
+}
+
+// The powers of thirty-two rows and thirty-two words: into tiles of rows by words, into rows for the
+// product with the weights, and onto the rows' sums.
+struct Powers {
+  float* scores;    // (32, 32)
+  Narrow* rows;     // (32, chunk)
+  float* sums;      // (32,)
+  int64_t row;      // the first, of the part
+  int64_t word;     // the first
+};
+
+inline void raise(const Words& w, const Part& part, const Powers& at) {
+  const int64_t deep = part.whole() / kRows;
+  for (int64_t pair = 0; pair < kTile; ++pair) {
+    __m512 power[2][2];
+    for (int64_t side = 0; side < 2; ++side) {
+      const int64_t row = 2 * pair + side, number = part.first + at.row + row;
+      const bool is_there = number < w.rows;
+      for (int64_t half = 0; half < 2; ++half)
+        power[side][half] =
+            is_there ? powers_of(w, at.scores + row * kRows + half * kTile,
+                                 at.word + half * kTile, w.target_scores[number])
+                     : _mm512_setzero_ps();
+      at.sums[row] += _mm512_reduce_add_ps(_mm512_add_ps(power[side][0], power[side][1]));
+      _mm512_storeu_si512(at.rows + row * kChunk + at.word % kChunk,
+                          (__m512i)_mm512_cvtne2ps_pbh(power[side][1], power[side][0]));
+    }
+    for (int64_t half = 0; half < 2; ++half)
+      _mm512_storeu_si512(
+          w.powers + ((at.word / kTile + half) * deep + at.row / kRows) * kSize + pair * kDepth,
+          matrices::pairs(power[0][half], power[1][half]));
+  }
+}
+
+// A chunk of words for every row of a part, and what this thread adds to the features' gradient.
+inline void score(const Words& w, const Part& part, int64_t chunk, float* grads) {
+  alignas(64) float scores[kRows * kRows];
+  alignas(64) Narrow rows[kRows * kChunk];
+  const int64_t depth = w.whole_width() / kDepth, deep = w.whole_words() / kDepth;
+  const int64_t first = chunk * kChunk / kDepth;
+  for (int64_t row = 0; row < part.whole(); row += kRows) {
+    float* sums = w.sums + chunk * w.part + row;
+    std::fill_n(sums, kRows, 0.0f);
+    const auto left = matrices::rows_of(
+        w.narrow + (part.first + row) * w.whole_width(), w.whole_width());
+    for (int64_t word = chunk * kChunk; word < (chunk + 1) * kChunk; word += kRows) {
+      matrices::multiply<false>(left, w.forward + word / kTile * depth * kSize, depth, 0, depth,
+                                scores, kRows);
+      raise(w, part, {scores, rows, sums, row, word});
+    }
+    const auto powers = matrices::rows_of(rows, kChunk);
+    for (int64_t column = 0; column < w.whole_width() / kTile; column += 2)
+      matrices::multiply<true>(powers,
+                               w.backward + (column * deep + first) * kSize, deep, 0,
+                               kChunk / kDepth, grads + row * w.whole_width() + column * kTile,
+                               w.whole_width());
+  }
+}
+
+// A row's loss, its features' gradient, and its features over its sum for the weights'.
+inline void finish_row(const Words& w, const Part& part, int64_t row) {
+  const int64_t number = part.first + row, deep = part.whole() / kRows;
+  const bool is_there = number < w.rows;
+  float sum = 0;
+  for (int64_t chunk = 0; chunk < w.chunks(); ++chunk) sum += w.sums[chunk * w.part + row];
+  const float share = is_there ? 1 / sum : 0;
+  Narrow narrow[kTile];
+  matrices::narrow(_mm512_set1_ps(share), narrow);
+  w.shares[row] = narrow[0];
+  if (is_there) w.nats[number] = std::log(sum);
+  for (int64_t i = 0; i < w.whole_width(); i += kTile) {
+    __m512 grad = _mm512_setzero_ps();
+    for (int64_t thread = 0; thread < omp_get_num_threads(); ++thread)
+      grad = _mm512_add_ps(
+          grad, _mm512_loadu_ps(w.grads + (thread * w.part + row) * w.whole_width() + i));
+    if (is_there && i < w.width)
+      _mm512_mask_storeu_ps(w.features_grad + number * w.width + i,
+                            numbers::first_lanes(w.width - i),
+                            _mm512_mul_ps(grad, _mm512_set1_ps(share)));
+    const __m512 given =
+        is_there ? matrices::loaded(w.features + number * w.width + i, w.width - i)
+                 : _mm512_setzero_ps();
+    alignas(32) Narrow turned[kTile];
+    matrices::narrow(_mm512_mul_ps(given, _mm512_set1_ps(share)), turned);
+    Narrow* tile = w.turned + (i / kTile * deep + row / kRows) * kSize + row % kRows;
+    for (int64_t lane = 0; lane < kTile; ++lane) tile[lane * kDepth] = turned[lane];
+  }
+}
+
+inline void add_bias_grad(const Words& w, const Part& part, int64_t word) {
+  if (word >= w.words) return;
+  const int64_t deep = part.whole() / kRows;
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t row = 0; row < part.whole(); row += 2) {
+    int32_t share;
+    std::memcpy(&share, w.shares + row, sizeof share);
+    const __m512i powers = _mm512_loadu_si512(
+        w.powers + (word / kTile * deep + row / kRows) * kSize + row % kRows * kTile);
+    sum = _mm512_dpbf16_ps(sum, (__m512bh)powers, (__m512bh)_mm512_set1_epi32(share));
+  }
+  const __m512 before = part.first ? matrices::loaded(w.bias_grad + word, w.words - word)
+                                   : _mm512_setzero_ps();
+  _mm512_mask_storeu_ps(w.bias_grad + word, numbers::first_lanes(w.words - word),
+                        _mm512_add_ps(before, sum));
+}
+
+// The gradient of thirty-two words' weights, turned.
+inline void add_weight_grad(const Words& w, const Part& part, int64_t word) {
+  const int64_t deep = part.whole() / kRows;
+  const Narrow* powers = w.powers + word / kTile * deep * kSize;
+  for (int64_t column = 0; column < w.whole_width() / kTile; column += 2) {
+    const auto left = matrices::tiled(w.turned + column * deep * kSize, deep);
+    float* grads = w.turned_grad + column * kTile * w.whole_words() + word;
+    if (part.first)
+      matrices::multiply<true>(left, powers, deep, 0, deep, grads, w.whole_words());
+    else
+      matrices::multiply<false>(left, powers, deep, 0, deep, grads, w.whole_words());
+  }
+  add_bias_grad(w, part, word);
+  add_bias_grad(w, part, word + kTile);
+}
+
+inline void write_weight_grad(const Words& w, int64_t word) {
+  const int64_t count = std::min(kTile, w.words - word);
+  for (int64_t column = 0; column < w.width; ++column) {
+    const float* from = w.turned_grad + column * w.whole_words() + word;
+    for (int64_t lane = 0; lane < count; ++lane)
+      w.weight_grad[(word + lane) * w.width + column] = from[lane];
+  }
+}
+
+inline void add_part(const Words& w, const Part& part) {
+  const int64_t thread = omp_get_thread_num(), whole = w.part * w.whole_width();
+  float* grads = w.grads + thread * whole;
+  std::fill_n(grads, whole, 0.0f);
+#pragma omp for schedule(static)
+  for (int64_t chunk = 0; chunk < w.chunks(); ++chunk) score(w, part, chunk, grads);
+#pragma omp for schedule(static)
+  for (int64_t row = 0; row < part.whole(); ++row) finish_row(w, part, row);
+#pragma omp for schedule(static)
+  for (int64_t word = 0; word < w.whole_words(); word += kRows) add_weight_grad(w, part, word);
+}
+
+inline void cross_entropy(const Words& w) {
+#pragma omp parallel num_threads(int(w.threads))
+  {
+    const tiles::Tiles used(true);
+#pragma omp for schedule(static) nowait
+    for (int64_t word = 0; word < w.whole_words(); word += kRows) pack(w, word);
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < w.rows; ++row) read_row(w, row);
+    for (int64_t first = 0; first < w.rows; first += w.part)
+      add_part(w, {first, std::min(w.part, w.rows - first)});
+#pragma omp for schedule(static)
+    for (int64_t word = 0; word < w.words; word += kTile) write_weight_grad(w, word);
+  }
+}
+
+}  // namespace words

@@ -11,8 +11,7 @@ from dialog_service.models.recurrence import build_recurrence
 class BidirectionalEncoder(nn.Module):
     """Two recurrences, one in each direction, and their final hidden states side by side.
 
-    Two one-directional runs, the second over each row reversed within its length, and the states
-    gathered at length - 1.
+    Two one-directional runs, the second over each row from its end.
     """
 
     def __init__(self, config: EncoderConfig, embedding_dim: int) -> None:
@@ -34,19 +33,9 @@ class BidirectionalEncoder(nn.Module):
             (B, 2H) final states.
         """
         embedded = self.dropout(embedded)
-        last = (lengths - 1)[:, None, None].expand(-1, 1, self.forwards.hidden_size)
-        ahead = self.forwards.sequence(embedded, lengths).gather(1, last)
-        flipped = _reversed_rows(embedded, lengths)
-        back = self.backwards.sequence(flipped, lengths).gather(1, last)
-        return torch.cat([ahead, back], dim=-1).squeeze(1)  # (B, 2H)
-
-
-def _reversed_rows(embedded: Tensor, lengths: Tensor) -> Tensor:
-    """(B, S, E) with each row reversed within its length, its padding left at the end."""
-    positions = torch.arange(embedded.shape[1], device=embedded.device)  # (S,)
-    mirrored = lengths[:, None] - 1 - positions  # (B, S)
-    index = torch.where(mirrored >= 0, mirrored, positions)
-    return embedded.gather(1, index[:, :, None].expand_as(embedded))
+        ahead = self.forwards.last(embedded, lengths)
+        back = self.backwards.last(embedded, lengths, is_reversed=True)
+        return torch.cat([ahead, back], dim=1)  # (B, 2H)
 
 
 def build_encoder(config: EncoderConfig, embedding_dim: int) -> BidirectionalEncoder:

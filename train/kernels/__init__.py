@@ -7,7 +7,26 @@ and its small operations take more time than the products. Where the processor l
 instructions or the machine a compiler, torch does the same.
 """
 
-from train.kernels.kernels import Kernels, Losses, explain_kernels, find_kernels
-from train.kernels.walk import CompiledWalk, hasten
+from torch import nn
 
-__all__ = ["CompiledWalk", "Kernels", "Losses", "explain_kernels", "find_kernels", "hasten"]
+from dialog_service.models.dropout import Dropout
+from dialog_service.models.recurrence import Recurrence
+from train.kernels.dropout import CompiledDropout
+from train.kernels.kernels import Kernels, Losses, explain_kernels, find_kernels
+from train.kernels.walk import CompiledWalk
+
+__all__ = ["Kernels", "Losses", "explain_kernels", "find_kernels", "hasten"]
+
+
+def hasten(module: nn.Module) -> bool:
+    """Let a module's recurrent layers and dropout run compiled under autocast; whether they can."""
+    kernels = find_kernels()
+    if kernels is None:
+        return False
+    walk, drop = CompiledWalk(kernels), CompiledDropout(kernels)
+    for part in module.modules():
+        if isinstance(part, Recurrence):
+            part.walk = walk
+        if isinstance(part, Dropout):
+            part.drop = drop
+    return True

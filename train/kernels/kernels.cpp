@@ -2,6 +2,7 @@
 // needed.
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16,fma")
 
+#include "dropout.h"
 #include "tiles.h"
 #include "walks.h"
 #include "words.h"
@@ -14,6 +15,8 @@ int allow_tiles() { return tiles::allow(); }
 void walk_forward(const walks::Walk* walk) { walks::forward(*walk); }
 
 void walk_backward(const walks::Walk* walk) { walks::backward(*walk); }
+
+void drop_out(const dropout::Dropout* call) { dropout::drop_out(*call); }
 
 void cross_entropy(const words::Words* words) { words::cross_entropy(*words); }
 

@@ -29,7 +29,7 @@ class _Walk(ctypes.Structure):
     """``walks::Walk``."""
 
     _fields_ = [
-        *_fields(_COUNT, "threads kind rows width inputs units groups"),
+        *_fields(_COUNT, "threads kind rows width inputs units groups is_reversed has_last"),
         *_fields(_POINTER, "order lengths first_step"),
         *_fields(_POINTER, "x input_weight hidden_weight input_bias hidden_bias"),
         *_fields(_POINTER, "seen active cells right bias hidden"),
@@ -44,8 +44,17 @@ class _Words(ctypes.Structure):
     _fields_ = [
         *_fields(_COUNT, "threads rows width words part"),
         *_fields(_POINTER, "features weight bias targets"),
-        *_fields(_POINTER, "narrow turned forward backward powers shares sums grads turned_grad"),
+        *_fields(_POINTER, "narrow powers_of_two turned forward backward powers shares sums grads turned_grad"),
         *_fields(_POINTER, "target_scores nats features_grad weight_grad bias_grad"),
+    ]
+
+
+class _Dropout(ctypes.Structure):
+    """``dropout::Dropout``."""
+
+    _fields_ = [
+        *_fields(_COUNT, "threads count dropped seed"),
+        *_fields(_POINTER, "values found"),
     ]
 
 
@@ -74,10 +83,22 @@ def route(lengths: Tensor) -> Route:
     return Route(order, lengths.contiguous(), torch.cat([steps.new_zeros(1), steps]))
 
 
+class Reading(NamedTuple):
+    """How a layer of a kind reads rows.
+
+    ``is_reversed``: each from its end to its beginning. ``has_last``: to find its last state alone.
+    """
+
+    kind: CellKind
+    route: Route
+    is_reversed: bool = False
+    has_last: bool = False
+
+
 class Walked(NamedTuple):
     """What a walk leaves: its hidden states, and what the way back needs."""
 
-    hidden: Tensor  # (B, T, H) float32, zeros at padding
+    hidden: Tensor  # (B, T, H) float32, zeros at padding, or (B, H) the last
     seen: Tensor
     active: Tensor
     cells: Tensor
@@ -110,51 +131,72 @@ class Kernels:
 
     library: ctypes.CDLL
 
-    def walk(self, kind: CellKind, x: Tensor, route: Route, parts: Parts) -> Walked:
-        """A recurrent layer over sequences, as ``Recurrence.sequence`` has it.
+    def walk(self, reading: Reading, x: Tensor, parts: Parts) -> Walked:
+        """A recurrent layer over sequences, as ``Recurrence.sequence`` and ``last`` have it.
 
         Args:
-            kind: of the layer.
+            reading: of the rows.
             x: (B, T, I) float32.
-            route: of the rows.
-            parts: its parameters, float32.
+            parts: the layer's parameters, float32.
         """
         x = x.contiguous()
-        sizes = _Sizes.of(x, parts)
+        sizes, route = _Sizes.of(x, parts), reading.route
+        shape = (sizes.rows,) if reading.has_last else (sizes.rows, sizes.width)
         walked = Walked(
-            hidden=x.new_zeros(*x.shape[:2], sizes.units),
-            seen=x.new_empty(route.places, sizes.depth, dtype=torch.bfloat16),
+            hidden=x.new_empty(*shape, sizes.units),
+            seen=x.new_empty(route.places, _spaced(sizes.depth, _ROWS), dtype=torch.bfloat16),
             active=x.new_empty(route.places, sizes.slots),
             cells=x.new_empty(route.places, sizes.whole_units),
         )
         right, bias = sizes.right(), x.new_empty(sizes.slots)
         call = _Walk(
-            *sizes.counts(kind, route), *_pointers(*route, x, *parts),
+            *sizes.counts(reading), *_pointers(*route, x, *parts),
             *_pointers(walked.seen, walked.active, walked.cells, right, bias, walked.hidden),
         )  # fmt: skip
         self.library.walk_forward(ctypes.byref(call))
         return walked
 
     def walk_back(
-        self, kind: CellKind, walked: Walked, route: Route, parts: Parts, grad: Tensor
+        self, reading: Reading, walked: Walked, width: int, parts: Parts
     ) -> WalkGrads:
-        """The gradients of what ``walk`` was given, from that of its (B, T, H) hidden states."""
-        grad = grad.contiguous()
-        sizes = _Sizes.of(walked.hidden, parts)
-        x_grad = grad.new_zeros(*grad.shape[:2], sizes.inputs)
+        """The gradients of what ``walk`` was given.
+
+        Args:
+            reading: as it was given.
+            walked: what it left, with the gradient of the hidden states in their place.
+            width: T.
+            parts: as it was given.
+        """
+        grad, route = walked.hidden.contiguous(), reading.route
+        sizes = _Sizes(len(grad), width, *(part.shape[1] for part in parts[:2]))
+        x_grad = grad.new_empty(sizes.rows, width, sizes.inputs)
         slot_grads = grad.new_empty(route.places, sizes.slots, dtype=torch.bfloat16)
         turned = grad.new_empty(route.places, sizes.depth, dtype=torch.bfloat16)
         bias_grads = grad.new_empty(route.groups, sizes.slots)
         weight_grads = tuple(torch.empty_like(part) for part in parts[:2])
         right = sizes.right()
         call = _Walk(
-            *sizes.counts(kind, route), *_pointers(*route, None, *parts),
+            *sizes.counts(reading), *_pointers(*route, None, *parts),
             *_pointers(walked.seen, walked.active, walked.cells, right, None, None),
             *_pointers(grad, slot_grads, turned, bias_grads, x_grad, *weight_grads),
         )  # fmt: skip
         self.library.walk_backward(ctypes.byref(call))
-        biases = sizes.bias_grads(kind, bias_grads.sum(0))
+        biases = sizes.bias_grads(reading.kind, bias_grads.sum(0))
         return WalkGrads(x_grad, Parts(*weight_grads, *biases))
+
+    def drop_out(self, values: Tensor, dropped_levels: int, seed: int) -> Tensor:
+        """Values of any shape, float32, or nothing with probability levels / 256.
+
+        The others are scaled up. The same seed leaves out the same places.
+        """
+        values = values.contiguous()
+        found = torch.empty_like(values)
+        call = _Dropout(
+            torch.get_num_threads(), values.numel(), dropped_levels, seed,
+            *_pointers(values, found),
+        )  # fmt: skip
+        self.library.drop_out(ctypes.byref(call))
+        return found
 
     def cross_entropy(
         self, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
@@ -174,7 +216,8 @@ class Kernels:
         whole_width, whole_words = _filled(width, _ROWS), _filled(words, _CHUNK)
         narrow = functools.partial(torch.empty, dtype=torch.bfloat16)
         room = (
-            narrow(_filled(rows, _ROWS), whole_width),
+            narrow(_filled(rows, _ROWS), _spaced(width, _ROWS)),
+            torch.empty(_filled(rows, _ROWS) + whole_words),
             narrow(part, whole_width),
             narrow(whole_words, whole_width),
             narrow(whole_words, whole_width),
@@ -182,7 +225,7 @@ class Kernels:
             narrow(part),
             torch.empty(whole_words // _CHUNK, part),
             torch.empty(threads, part, whole_width),
-            torch.empty(whole_width, whole_words),
+            torch.empty(whole_width, _spaced(whole_words, _ROWS // 2)),
         )
         found = Losses(
             nats=torch.empty(rows),
@@ -228,8 +271,9 @@ class _Sizes(NamedTuple):
         """Room for the weights in tiles."""
         return torch.empty(self.depth, self.slots, dtype=torch.bfloat16)
 
-    def counts(self, kind: CellKind, route: Route) -> tuple[int, ...]:
-        return (torch.get_num_threads(), _KINDS[kind], *self, route.groups)
+    def counts(self, reading: Reading) -> tuple[int, ...]:
+        kind, route, *manner = reading
+        return (torch.get_num_threads(), _KINDS[kind], *self, route.groups, *manner)
 
     def bias_grads(self, kind: CellKind, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Those of the input's and of the state's bias, from (slots,) sums over all steps."""
@@ -242,6 +286,11 @@ class _Sizes(NamedTuple):
 
 def _filled(count: int, multiple: int) -> int:
     return -(-count // multiple) * multiple
+
+
+def _spaced(width: int, line: int) -> int:
+    """``matrices::spaced``."""
+    return (_filled(width, line) // line | 1) * line
 
 
 def _pointers(*tensors: Tensor | None) -> list[int | None]:
@@ -273,7 +322,12 @@ def _look_for_kernels() -> Kernels | str:
         return f"which takes two to three times as long as compiled kernels: {error}"
     if not found.allow_tiles():
         return "kernels need AMX, which the system does not let programs use"
-    calls = {"walk_forward": _Walk, "walk_backward": _Walk, "cross_entropy": _Words}
+    calls: dict[str, type[ctypes.Structure]] = {
+        "walk_forward": _Walk,
+        "walk_backward": _Walk,
+        "cross_entropy": _Words,
+        "drop_out": _Dropout,
+    }
     for name, call in calls.items():
         function = getattr(found, name)
         function.argtypes, function.restype = [ctypes.POINTER(call)], None

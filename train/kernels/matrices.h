@@ -54,12 +54,39 @@ inline void narrow_row(const float* row, int64_t count, int64_t padded, Narrow* 
     _mm512_storeu_si512(to + i, narrow_part(row, i, count));
 }
 
-// Pair number `lane` of each of a tile's sixteen rows.
-inline void scatter_pairs(Narrow* tile, int64_t lane, __m512i values) {
-  const __m512i places = _mm512_slli_epi32(
-      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 4);
-  _mm512_i32scatter_epi32(reinterpret_cast<int32_t*>(tile) + lane, places, values, 4);
+// Sixteen rows of sixteen lanes, turned: rows become lanes.
+inline void turn(__m512i (&rows)[kTile]) {
+  __m512i other[kTile];
+  for (int64_t i = 0; i < kTile; i += 2) {
+    other[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    other[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+  for (int64_t i = 0; i < kTile; i += 4)
+    for (int64_t j = 0; j < 2; ++j) {
+      rows[i + 2 * j] = _mm512_unpacklo_epi64(other[i + j], other[i + j + 2]);
+      rows[i + 2 * j + 1] = _mm512_unpackhi_epi64(other[i + j], other[i + j + 2]);
+    }
+  // Each quarter of a vector is in its place by now among its like.
+  for (int64_t i = 0; i < 4; ++i) {
+    const __m512i low = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0x88);
+    const __m512i high = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0xdd);
+    const __m512i later_low = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0x88);
+    const __m512i later_high = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0xdd);
+    other[i] = _mm512_shuffle_i32x4(low, later_low, 0x88);
+    other[i + 4] = _mm512_shuffle_i32x4(high, later_high, 0x88);
+    other[i + 8] = _mm512_shuffle_i32x4(low, later_low, 0xdd);
+    other[i + 12] = _mm512_shuffle_i32x4(high, later_high, 0xdd);
+  }
+  for (int64_t i = 0; i < kTile; ++i) rows[i] = other[i];
 }
+
+inline void store(const __m512i (&rows)[kTile], Narrow* tile) {
+  for (int64_t i = 0; i < kTile; ++i) _mm512_storeu_si512(tile + i * kDepth, rows[i]);
+}
+
+// A distance between rows at which the cache keeps tiles of neighbours apart: an odd number of its
+// lines.
+constexpr int64_t spaced(int64_t width, int64_t line) { return (filled(width, line) / line | 1) * line; }
 
 // Rows of a left matrix: `stride` bytes apart, tiles of depth `step` numbers apart, the sixteen
 // rows below those `below` numbers on.
@@ -80,12 +107,16 @@ inline Left tiled(const Narrow* tiles, int64_t depth) {
   return {tiles, kDepth * int64_t(sizeof(Narrow)), kSize, depth * kSize};
 }
 
+// Nothing else to do.
+inline void idle(int64_t, int64_t) {}
+
 // Thirty-two rows by thirty-two columns. A right matrix lies in tiles of two rows by two, `depth`
 // of them to sixteen columns; `right` has those of the first sixteen, `depth` tiles later come the
-// next. Tiles from `first` to `last` are summed, onto what is there where `kAdds`.
-template <bool kAdds>
+// next. Tiles from `first` to `last` are summed, onto what is there where `kAdds`. The matrix unit
+// works on while `meanwhile` is done, which is called with a part of other work, and of how many.
+template <bool kAdds, typename Meanwhile>
 inline void multiply(const Left& left, const Narrow* right, int64_t depth, int64_t first,
-                     int64_t last, float* sums, int64_t width) {
+                     int64_t last, float* sums, int64_t width, const Meanwhile& meanwhile) {
   const int64_t stride = width * int64_t(sizeof(float));
   float* under = sums + kTile * width;
   if (kAdds) {
@@ -109,11 +140,21 @@ inline void multiply(const Left& left, const Narrow* right, int64_t depth, int64
     _tile_loadd(5, rows + left.below, left.stride);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
+    meanwhile(step - first, last - first);
   }
   _tile_stored(0, sums, stride);
   _tile_stored(1, sums + kTile, stride);
   _tile_stored(2, under, stride);
   _tile_stored(3, under + kTile, stride);
 }
+
+// Of `count` pieces of work those of one part of `parts`: the first, and the one behind the last.
+struct Share {
+  int64_t first;
+  int64_t last;
+
+  Share(int64_t count, int64_t part, int64_t parts)
+      : first(count * part / parts), last(count * (part + 1) / parts) {}
+};
 
 }  // namespace matrices

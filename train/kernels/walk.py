@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dialog_service.models.recurrence import CellKind, Parts, Recurrence
-from train.kernels.kernels import Kernels, Route, Walked, find_kernels, route
+from dialog_service.models.recurrence import Parts, Recurrence
+from train.kernels.kernels import Kernels, Reading, Walked, route
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,19 @@ class CompiledWalk:
 
     kernels: Kernels
 
-    def __call__(self, layer: Recurrence, inputs: Tensor, lengths: Tensor) -> Tensor:
+    def sequence(self, layer: Recurrence, inputs: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, I) and (B,) lengths -> (B, T, H) float32, zeros at padding."""
-        manner = _Manner(self.kernels, layer.kind, route(lengths))
+        return self._walked(layer, inputs, Reading(layer.kind, route(lengths)))
+
+    def last(
+        self, layer: Recurrence, inputs: Tensor, lengths: Tensor, *, is_reversed: bool
+    ) -> Tensor:
+        """(B, T, I) and (B,) lengths -> (B, H) float32."""
+        reading = Reading(layer.kind, route(lengths), is_reversed=is_reversed, has_last=True)
+        return self._walked(layer, inputs, reading)
+
+    def _walked(self, layer: Recurrence, inputs: Tensor, reading: Reading) -> Tensor:
+        manner = _Manner(self.kernels, reading, inputs.shape[1])
         hidden: Tensor = _Walk.apply(  # type: ignore[no-untyped-call]
             manner, inputs.float(), *layer.parts
         )
@@ -26,11 +36,11 @@ class CompiledWalk:
 
 
 class _Manner(NamedTuple):
-    """What of a walk has no gradient."""
+    """What of a walk has no gradient; ``width`` is T."""
 
     kernels: Kernels
-    kind: CellKind
-    route: Route
+    reading: Reading
+    width: int
 
 
 class _Walk(torch.autograd.Function):
@@ -40,8 +50,7 @@ class _Walk(torch.autograd.Function):
     def forward(
         ctx: torch.autograd.function.FunctionCtx, manner: _Manner, inputs: Tensor, *parts: Tensor
     ) -> Tensor:
-        kernels, kind, way = manner
-        walked = kernels.walk(kind, inputs, way, Parts(*parts))
+        walked = manner.kernels.walk(manner.reading, inputs, Parts(*parts))
         ctx.save_for_backward(*parts, *walked[1:])
         ctx.manner = manner  # type: ignore[attr-defined]
         return walked.hidden
@@ -50,19 +59,8 @@ class _Walk(torch.autograd.Function):
     def backward(
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor | None, ...]:
-        kernels, kind, way = ctx.manner  # type: ignore[attr-defined]
+        kernels, reading, width = ctx.manner  # type: ignore[attr-defined]
         *parts, seen, active, cells = ctx.saved_tensors  # type: ignore[attr-defined]
         walked = Walked(grad, seen, active, cells)
-        grads = kernels.walk_back(kind, walked, way, Parts(*parts), grad)
+        grads = kernels.walk_back(reading, walked, width, Parts(*parts))
         return None, grads.inputs, *grads.parts
-
-
-def hasten(module: nn.Module) -> bool:
-    """Let every recurrent layer of a module walk so under autocast; whether this machine can."""
-    kernels = find_kernels()
-    if kernels is None:
-        return False
-    for layer in module.modules():
-        if isinstance(layer, Recurrence):
-            layer.walk = CompiledWalk(kernels)
-    return True

@@ -36,6 +36,8 @@ struct Walk {
   int64_t inputs;
   int64_t units;
   int64_t groups;             // of thirty-two rows
+  int64_t is_reversed;        // each row from its end to its beginning
+  int64_t has_last;           // of the states only the last is found, and has a gradient
   const int64_t* order;       // (rows,) longest first
   const int64_t* lengths;     // (rows,)
   const int64_t* first_step;  // (groups + 1,) how many steps the groups before have in all
@@ -46,18 +48,18 @@ struct Walk {
   const float* hidden_bias;
   // Of every step of a group, thirty-two rows: what the product sees, the input and the state
   // before; the slots after their functions; the cells, of a GRU the states.
-  Narrow* seen;   // (steps x 32, depth)
+  Narrow* seen;   // (steps x 32, depth and what spaces it)
   float* active;  // (steps x 32, slots)
   float* cells;   // (steps x 32, whole units)
   Narrow* right;  // room for the weights in tiles: depth x slots
   float* bias;    // room: (slots,)
-  float* hidden;  // (rows, width, units), zeros before
+  float* hidden;  // (rows, width, units), or (rows, units) of the last
   // Backward.
   const float* grad;   // as hidden
   Narrow* slot_grads;  // in tiles of two rows by two: steps x 32 by slots
   Narrow* turned;      // in tiles: depth by steps x 32, what the product saw
   float* bias_grads;   // (groups, slots)
-  float* x_grad;       // as x, zeros before
+  float* x_grad;       // as x
   float* input_weight_grad;
   float* hidden_weight_grad;
 
@@ -65,6 +67,7 @@ struct Walk {
   int64_t whole_units() const { return filled(units, kDepth); }
   int64_t depth() const { return whole_inputs() + whole_units(); }
   int64_t slots() const { return kSlots * whole_units(); }
+  int64_t seen_width() const { return matrices::spaced(depth(), kDepth); }
   int64_t steps() const { return first_step[groups]; }
   int64_t steps(int64_t group) const { return first_step[group + 1] - first_step[group]; }
 };
@@ -79,7 +82,29 @@ struct Row {
     number = rank < w.rows ? w.order[rank] : 0;
     length = rank < w.rows ? w.lengths[number] : 0;
   }
+
+  // Which of the row's inputs a step reads.
+  int64_t input(const Walk& w, int64_t step) const {
+    return number * w.width + (w.is_reversed ? length - 1 - step : step);
+  }
+  bool has_state(const Walk& w, int64_t step) const {
+    return step < length && (!w.has_last || step == length - 1);
+  }
+  // Where the state after a step is.
+  int64_t state(const Walk& w, int64_t step) const {
+    return w.has_last ? number : number * w.width + step;
+  }
 };
+
+// What stands at padding is nothing.
+inline void clear_padding(const Walk& w, int64_t group, int64_t width, float* to) {
+  for (int64_t place = 0; place < kRows; ++place) {
+    const Row row(w, group, place);
+    if (row.length)
+      std::fill_n(to + (row.number * w.width + row.length) * width, (w.width - row.length) * width,
+                  0.0f);
+  }
+}
 
 // The weights of a slot, as a row of the input's or of the state's; null where it has none.
 inline const float* weights_of(const Walk& w, bool is_input, int64_t slot, int64_t unit) {
@@ -114,26 +139,24 @@ inline Part part_of(const Walk& w, bool is_input) {
   return {false, w.units, between, w.depth() / kDepth};
 }
 
-// Tiles for the product of what is seen and the weights: depth by slots. Of sixteen units.
-inline void pack_forward(const Walk& w, int64_t block) {
-  const int64_t depth = w.depth() / kDepth;
-  for (int64_t slot = 0; slot < kSlots; ++slot) {
-    Narrow* tiles = w.right + (block * kSlots + slot) * depth * kSize;
-    for (int64_t lane = 0; lane < kTile; ++lane) {
-      const int64_t unit = block * kTile + lane;
-      w.bias[block * kBlock + slot * kTile + lane] = bias_of(w, slot, unit);
-      for (const bool is_input : {true, false}) {
-        const Part part = part_of(w, is_input);
-        const float* row = weights_of(w, is_input, slot, unit);
-        for (int64_t step = part.first; step < part.last; ++step) {
-          const int64_t first = (step - part.first) * kDepth;
-          const __m512i values = row ? matrices::narrow_part(row, first, part.width)
-                                     : _mm512_setzero_si512();
-          matrices::scatter_pairs(tiles + step * kSize, lane, values);
-        }
+// Tiles for the product of what is seen and the weights: depth by slots. Of a slot of sixteen units.
+inline void pack_forward(const Walk& w, int64_t block, int64_t slot) {
+  Narrow* tiles = w.right + (block * kSlots + slot) * w.depth() * kTile;
+  for (const bool is_input : {true, false}) {
+    const Part part = part_of(w, is_input);
+    for (int64_t step = part.first; step < part.last; ++step) {
+      __m512i rows[kTile];
+      for (int64_t lane = 0; lane < kTile; ++lane) {
+        const float* row = weights_of(w, is_input, slot, block * kTile + lane);
+        rows[lane] = row ? matrices::narrow_part(row, (step - part.first) * kDepth, part.width)
+                         : _mm512_setzero_si512();
       }
+      matrices::turn(rows);
+      matrices::store(rows, tiles + step * kSize);
     }
   }
+  for (int64_t lane = 0; lane < kTile; ++lane)
+    w.bias[block * kBlock + slot * kTile + lane] = bias_of(w, slot, block * kTile + lane);
 }
 
 // Tiles for the product of the slots' gradients and the weights: slots by depth. Of sixteen units,
@@ -161,8 +184,8 @@ inline void pack_backward(const Walk& w, int64_t block) {
 inline void read_inputs(const Walk& w, int64_t group, int64_t step, Narrow* seen) {
   for (int64_t place = 0; place < kRows; ++place) {
     const Row row(w, group, place);
-    Narrow* here = seen + place * w.depth();
-    const float* given = w.x + (row.number * w.width + step) * w.inputs;
+    Narrow* here = seen + place * w.seen_width();
+    const float* given = w.x + row.input(w, step) * w.inputs;
     matrices::narrow_row(given, step < row.length ? w.inputs : 0, w.whole_inputs(), here);
     if (step == 0)
       std::memset(here + w.whole_inputs(), 0, w.whole_units() * sizeof(Narrow));
@@ -212,7 +235,7 @@ struct Place {
   // Of the step before, which thirty-two rows lie between.
   int64_t cells_before(const Walk& w) const { return cells(w) - kRows * w.whole_units(); }
   int64_t state_after(const Walk& w) const {
-    return (number(w) + kRows) * w.depth() + w.whole_inputs() + block * kTile;
+    return (number(w) + kRows) * w.seen_width() + w.whole_inputs() + block * kTile;
   }
 };
 
@@ -233,31 +256,41 @@ inline void advance(const Walk& w, const Place& at, const float* sums) {
   _mm512_storeu_ps(w.cells + at.cells(w), after.kept);
   if (at.step + 1 < w.steps(at.group)) matrices::narrow(after.hidden, w.seen + at.state_after(w));
   const Row row(w, at.group, at.row);
-  if (at.step >= row.length) return;
   const int64_t unit = at.block * kTile;
-  if (unit < w.units)
-    _mm512_mask_storeu_ps(w.hidden + (row.number * w.width + at.step) * w.units + unit,
+  if (unit < w.units && row.has_state(w, at.step))
+    _mm512_mask_storeu_ps(w.hidden + row.state(w, at.step) * w.units + unit,
                           numbers::first_lanes(w.units - unit), after.hidden);
 }
 
-inline void walk_forward(const Walk& w, int64_t group) {
-  alignas(64) float sums[kRows * kBlock];
-  const int64_t depth = w.depth() / kDepth, between = w.whole_inputs() / kDepth;
-  for (int64_t step = 0; step < w.steps(group); ++step) {
-    Narrow* seen = w.seen + (w.first_step[group] + step) * kRows * w.depth();
-    read_inputs(w, group, step, seen);
-    const auto left = matrices::rows_of(seen, w.depth());
-    for (int64_t block = 0; block < w.whole_units() / kTile; ++block) {
-      const Narrow* right = w.right + block * kSlots * depth * kSize;
-      // A state of nothing adds nothing.
-      const int64_t last = step ? depth : between;
-      matrices::multiply<false>(left, right, depth, 0, last, sums, kBlock);
-      matrices::multiply<false>(left, right + 2 * depth * kSize, depth, 0, last,
-                                sums + 2 * kTile, kBlock);
-      for (int64_t row = 0; row < kRows; ++row)
-        advance(w, {group, step, row, block}, sums + row * kBlock);
-    }
+// One step: while the matrix unit sums up sixteen units, those before get their new state.
+inline void step_forward(const Walk& w, int64_t group, int64_t step) {
+  alignas(64) float sums[2][kRows * kBlock];
+  Narrow* seen = w.seen + (w.first_step[group] + step) * kRows * w.seen_width();
+  read_inputs(w, group, step, seen);
+  const auto left = matrices::rows_of(seen, w.seen_width());
+  const int64_t depth = w.depth() / kDepth, blocks = w.whole_units() / kTile;
+  // A state of nothing adds nothing.
+  const int64_t last = step ? depth : w.whole_inputs() / kDepth;
+  const auto advance_part = [&](int64_t block, int64_t part, int64_t parts) {
+    const matrices::Share share(kRows, part, parts);
+    for (int64_t row = share.first; row < share.last; ++row)
+      advance(w, {group, step, row, block}, sums[block % 2] + row * kBlock);
+  };
+  for (int64_t block = 0; block < blocks; ++block) {
+    const Narrow* right = w.right + block * kSlots * depth * kSize;
+    for (int64_t half = 0; half < 2; ++half)
+      matrices::multiply<false>(
+          left, right + half * 2 * depth * kSize, depth, 0, last,
+          sums[block % 2] + half * 2 * kTile, kBlock, [&](int64_t part, int64_t parts) {
+            if (block) advance_part(block - 1, half * parts + part, 2 * parts);
+          });
   }
+  advance_part(blocks - 1, 0, 1);
+}
+
+inline void walk_forward(const Walk& w, int64_t group) {
+  for (int64_t step = 0; step < w.steps(group); ++step) step_forward(w, group, step);
+  if (!w.has_last) clear_padding(w, group, w.units, w.hidden);
 }
 
 inline void forward(const Walk& w) {
@@ -265,7 +298,8 @@ inline void forward(const Walk& w) {
   {
     const tiles::Tiles used(true);
 #pragma omp for schedule(static)
-    for (int64_t block = 0; block < w.whole_units() / kTile; ++block) pack_forward(w, block);
+    for (int64_t column = 0; column < w.slots() / kTile; ++column)
+      pack_forward(w, column / kSlots, column % kSlots);
     // The longest come first, so that no thread begins them when the others are done.
 #pragma omp for schedule(dynamic, 1)
     for (int64_t group = 0; group < w.groups; ++group) walk_forward(w, group);
@@ -274,12 +308,21 @@ inline void forward(const Walk& w) {
 
 // One thread's gradients between steps, thirty-two rows each.
 struct Carried {
-  std::vector<float> hidden;  // of the state, (32, depth): what the product finds, of all it saw
+  std::vector<float> seen;    // of what the product saw: the input and the state before
   std::vector<float> cell;    // (32, whole units)
-  std::vector<Narrow> slots;  // (32, slots)
+  std::vector<Narrow> slots;  // of two steps, (32, slots and what spaces them) each
+  int64_t seen_width;
+  int64_t slots_width;
 
   explicit Carried(const Walk& w)
-      : hidden(kRows * w.depth()), cell(kRows * w.whole_units()), slots(kRows * w.slots()) {}
+      : cell(kRows * w.whole_units()),
+        seen_width(matrices::spaced(w.depth(), kTile)),
+        slots_width(matrices::spaced(w.slots(), kDepth)) {
+    seen.resize(kRows * seen_width);
+    slots.resize(2 * kRows * slots_width);
+  }
+
+  Narrow* slots_of(int64_t step) { return &slots[step % 2 * kRows * slots_width]; }
 };
 
 struct Grads {
@@ -317,16 +360,17 @@ inline Grads of_gru(const Units& at, __m512 hidden_grad) {
           kept};
 }
 
-inline Grads retreat(const Walk& w, const Place& at, Carried& carried) {
+inline Grads retreat_row(const Walk& w, const Place& at, Carried& carried) {
   const Row row(w, at.group, at.row);
   const int64_t unit = at.block * kTile;
   float* cell_grad = &carried.cell[at.row * w.whole_units() + unit];
-  const float* found = &carried.hidden[at.row * w.depth() + w.whole_inputs() + unit];
+  const float* found = &carried.seen[at.row * carried.seen_width + w.whole_inputs() + unit];
   // A row that is not there yet has nothing to hand on.
   const __m512 nothing = _mm512_setzero_ps();
   if (at.step >= row.length) return {{nothing, nothing, nothing, nothing}, nothing};
-  const float* given = w.grad + (row.number * w.width + at.step) * w.units + unit;
-  __m512 hidden_grad = matrices::loaded(given, w.units - unit);
+  __m512 hidden_grad = nothing;
+  if (row.has_state(w, at.step))
+    hidden_grad = matrices::loaded(w.grad + row.state(w, at.step) * w.units + unit, w.units - unit);
   const bool goes_on = at.step + 1 < row.length;
   if (goes_on) hidden_grad = _mm512_add_ps(hidden_grad, _mm512_loadu_ps(found));
   const __m512 kept = goes_on ? _mm512_loadu_ps(cell_grad) : _mm512_setzero_ps();
@@ -342,88 +386,120 @@ inline Grads retreat(const Walk& w, const Place& at, Carried& carried) {
   return grads;
 }
 
-// The slots' gradients of a step: as rows, as tiles, and added to the biases'.
-inline void retreat_step(const Walk& w, int64_t group, int64_t step, Carried& carried) {
-  const int64_t number = w.first_step[group] + step, deep = w.steps();
-  for (int64_t block = 0; block < w.whole_units() / kTile; ++block) {
-    __m512 sums[kSlots];
-    for (auto& sum : sums) sum = _mm512_setzero_ps();
-    for (int64_t row = 0; row < kRows; row += 2) {
-      const Grads even = retreat(w, {group, step, row, block}, carried);
-      const Grads odd = retreat(w, {group, step, row + 1, block}, carried);
-      for (int64_t slot = 0; slot < kSlots; ++slot) {
-        const int64_t column = block * kSlots + slot;
-        matrices::narrow(even.slot[slot], &carried.slots[row * w.slots() + column * kTile]);
-        matrices::narrow(odd.slot[slot], &carried.slots[(row + 1) * w.slots() + column * kTile]);
-        _mm512_storeu_si512(w.slot_grads + (column * deep + number) * kSize + row * kTile,
-                            matrices::pairs(even.slot[slot], odd.slot[slot]));
-        sums[slot] = _mm512_add_ps(sums[slot], _mm512_add_ps(even.slot[slot], odd.slot[slot]));
-      }
-    }
-    float* biases = w.bias_grads + group * w.slots() + block * kBlock;
-    for (int64_t slot = 0; slot < kSlots; ++slot)
-      _mm512_storeu_ps(biases + slot * kTile,
-                       _mm512_add_ps(_mm512_loadu_ps(biases + slot * kTile), sums[slot]));
+// The slots' gradients of two rows and sixteen units at a step: as rows, as tiles, and added to the
+// biases'.
+inline void retreat(const Walk& w, const Place& even_row, Carried& carried) {
+  const Place& at = even_row;
+  const Grads even = retreat_row(w, at, carried);
+  const Grads odd = retreat_row(w, {at.group, at.step, at.row + 1, at.block}, carried);
+  Narrow* rows = carried.slots_of(at.step) + at.row * carried.slots_width + at.block * kBlock;
+  float* biases = w.bias_grads + at.group * w.slots() + at.block * kBlock;
+  const int64_t number = w.first_step[at.group] + at.step;
+  for (int64_t slot = 0; slot < kSlots; ++slot) {
+    matrices::narrow(even.slot[slot], rows + slot * kTile);
+    matrices::narrow(odd.slot[slot], rows + carried.slots_width + slot * kTile);
+    Narrow* tile = w.slot_grads + ((at.block * kSlots + slot) * w.steps() + number) * kSize;
+    _mm512_storeu_si512(tile + at.row * kTile, matrices::pairs(even.slot[slot], odd.slot[slot]));
+    const __m512 both = _mm512_add_ps(even.slot[slot], odd.slot[slot]);
+    float* sum = biases + slot * kTile;
+    _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), both));
   }
+}
+
+// A part of what thirty-two units have to do at a step.
+inline void retreat(const Walk& w, const Place& first, const matrices::Share& share,
+                    Carried& carried) {
+  for (int64_t piece = share.first; piece < share.last; ++piece)
+    retreat(w, {first.group, first.step, piece % kTile * 2, first.block + piece / kTile}, carried);
 }
 
 inline void write_input_grads(const Walk& w, int64_t group, int64_t step, const Carried& carried) {
   for (int64_t place = 0; place < kRows; ++place) {
     const Row row(w, group, place);
     if (step < row.length)
-      std::memcpy(w.x_grad + (row.number * w.width + step) * w.inputs,
-                  &carried.hidden[place * w.depth()], w.inputs * sizeof(float));
+      std::memcpy(w.x_grad + row.input(w, step) * w.inputs,
+                  &carried.seen[place * carried.seen_width], w.inputs * sizeof(float));
   }
 }
 
-// What the product saw at a step, turned: a tile of sixteen numbers by thirty-two rows each.
-inline void turn(const Walk& w, int64_t number) {
-  const Narrow* seen = w.seen + number * kRows * w.depth();
-  for (int64_t column = 0; column < w.depth() / kTile; ++column) {
-    Narrow* tile = w.turned + (column * w.steps() + number) * kSize;
-    for (int64_t pair = 0; pair < kTile; ++pair) {
-      const Narrow* even = seen + 2 * pair * w.depth() + column * kTile;
-      const __m512i odd = _mm512_slli_epi32(matrices::widened(even + w.depth()), 16);
-      matrices::scatter_pairs(tile, pair, _mm512_or_si512(matrices::widened(even), odd));
-    }
+// Sixteen numbers of what the product saw at a step, turned: a tile of those by thirty-two rows.
+inline void turn(const Walk& w, int64_t number, int64_t column) {
+  const Narrow* seen = w.seen + number * kRows * w.seen_width() + column * kTile;
+  __m512i rows[kTile];
+  for (int64_t pair = 0; pair < kTile; ++pair) {
+    const Narrow* even = seen + 2 * pair * w.seen_width();
+    const __m512i odd = _mm512_slli_epi32(matrices::widened(even + w.seen_width()), 16);
+    rows[pair] = _mm512_or_si512(matrices::widened(even), odd);
   }
+  matrices::turn(rows);
+  matrices::store(rows, w.turned + (column * w.steps() + number) * kSize);
+}
+
+// The gradients of what a step saw, first those of the state: once they are there, sixteen units
+// at a time go on to the step before while the matrix unit works.
+inline void step_backward(const Walk& w, int64_t group, int64_t step, Carried& carried) {
+  const int64_t deep = w.slots() / kDepth, columns = w.depth() / kTile;
+  const int64_t between = w.whole_inputs() / kTile, units = step ? columns - between : 0;
+  const auto left = matrices::rows_of(carried.slots_of(step), carried.slots_width);
+  const int64_t number = w.first_step[group] + step;
+  const auto multiply = [&](int64_t column, const auto& meanwhile) {
+    matrices::multiply<false>(left, w.right + column * deep * kSize, deep, 0, deep,
+                              &carried.seen[column * kTile], carried.seen_width, meanwhile);
+  };
+  // Until those are all made, and with the first of the input's.
+  for (int64_t unit = 0; unit < units; unit += 2)
+    multiply(between + unit, [&](int64_t part, int64_t parts) {
+      if (unit)
+        retreat(w, {group, step - 1, 0, unit - 2}, matrices::Share(kRows, part, parts), carried);
+    });
+  for (int64_t column = 0; column < between; column += 2)
+    multiply(column, [&](int64_t part, int64_t parts) {
+      if (units && !column)
+        retreat(w, {group, step - 1, 0, units - 2}, matrices::Share(kRows, part, parts), carried);
+    });
+  for (int64_t column = 0; column < columns; ++column) turn(w, number, column);
+  write_input_grads(w, group, step, carried);
 }
 
 inline void walk_backward(const Walk& w, int64_t group, Carried& carried) {
-  const int64_t deep = w.slots() / kDepth;
   std::fill_n(w.bias_grads + group * w.slots(), w.slots(), 0.0f);
-  for (int64_t step = w.steps(group) - 1; step >= 0; --step) {
-    retreat_step(w, group, step, carried);
-    turn(w, w.first_step[group] + step);
-    const auto left = matrices::rows_of(carried.slots.data(), w.slots());
-    // Nobody asks for the gradient of the state before the first step.
-    const int64_t columns = (step ? w.depth() : w.whole_inputs()) / kTile;
-    for (int64_t column = 0; column < columns; column += 2)
-      matrices::multiply<false>(left, w.right + column * deep * kSize, deep, 0, deep,
-                                &carried.hidden[column * kTile], w.depth());
-    write_input_grads(w, group, step, carried);
-  }
+  const int64_t last = w.steps(group) - 1;
+  for (int64_t unit = 0; unit < w.whole_units() / kTile; unit += 2)
+    retreat(w, {group, last, 0, unit}, matrices::Share(kRows, 0, 1), carried);
+  for (int64_t step = last; step >= 0; --step) step_backward(w, group, step, carried);
+  clear_padding(w, group, w.inputs, w.x_grad);
 }
 
-// The weights' gradient: thirty-two numbers of what the product saw by two slots of sixteen units.
-inline void write_weight_grads(const Walk& w, int64_t column, int64_t slots) {
-  alignas(64) float sums[kRows * kRows];
-  const int64_t deep = w.steps();
+// Sixteen numbers of what the product saw by a slot of sixteen units, which is what `sums` has; the
+// gradient has them the other way round.
+inline void write_weight_grads(const Walk& w, int64_t column, int64_t slots, const float* sums) {
   const bool is_input = column * kTile < w.whole_inputs();
-  matrices::multiply<false>(matrices::tiled(w.turned + column * deep * kSize, deep),
-                            w.slot_grads + slots * deep * kSize, deep, 0, deep, sums, kRows);
   const int64_t first = column * kTile - (is_input ? 0 : w.whole_inputs());
   const int64_t width = is_input ? w.inputs : w.units;
   float* grads = is_input ? w.input_weight_grad : w.hidden_weight_grad;
   const float* weights = is_input ? w.input_weight : w.hidden_weight;
-  for (int64_t lane = 0; lane < kRows; ++lane) {
-    const int64_t slot = (slots + lane / kTile) % kSlots;
-    const int64_t unit = (slots + lane / kTile) / kSlots * kTile + lane % kTile;
-    const float* row = weights_of(w, is_input, slot, unit);
-    if (!row) continue;
-    for (int64_t i = 0; i < std::min(kRows, width - first); ++i)
-      grads[row - weights + first + i] = sums[i * kRows + lane];
+  if (first >= width) return;
+  __m512i rows[kTile];
+  for (int64_t i = 0; i < kTile; ++i) rows[i] = _mm512_loadu_si512(sums + i * kRows);
+  matrices::turn(rows);
+  for (int64_t lane = 0; lane < kTile; ++lane) {
+    const float* row = weights_of(w, is_input, slots % kSlots, slots / kSlots * kTile + lane);
+    if (row)
+      _mm512_mask_storeu_epi32(grads + (row - weights) + first,
+                               numbers::first_lanes(width - first), rows[lane]);
   }
+}
+
+// The weights' gradient: thirty-two numbers of what the product saw by two slots of sixteen units.
+inline void find_weight_grads(const Walk& w, int64_t column, int64_t slots) {
+  alignas(64) float sums[kRows * kRows];
+  const int64_t deep = w.steps();
+  matrices::multiply<false>(matrices::tiled(w.turned + column * deep * kSize, deep),
+                            w.slot_grads + slots * deep * kSize, deep, 0, deep, sums, kRows,
+                            matrices::idle);
+  for (int64_t i = 0; i < 2; ++i)
+    for (int64_t j = 0; j < 2; ++j)
+      write_weight_grads(w, column + i, slots + j, sums + (i * kRows + j) * kTile);
 }
 
 inline void backward(const Walk& w) {
@@ -438,7 +514,7 @@ inline void backward(const Walk& w) {
     for (int64_t group = 0; group < w.groups; ++group) walk_backward(w, group, carried);
 #pragma omp for schedule(static)
     for (int64_t task = 0; task < columns * pairs; ++task)
-      write_weight_grads(w, task / pairs * 2, task % pairs * 2);
+      find_weight_grads(w, task / pairs * 2, task % pairs * 2);
   }
 }
 

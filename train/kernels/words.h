@@ -37,7 +37,8 @@ struct Words {
   const float* bias;
   const int64_t* targets;
   // Room.
-  Narrow* narrow;      // (whole rows, whole width): the features
+  Narrow* narrow;      // (whole rows, whole width and what spaces it): the features
+  float* powers_of_two;  // (whole rows + whole words,): the targets' scores and the words' biases
   Narrow* turned;      // tiles, whole width by part: the features over their rows' sums
   Narrow* forward;     // the weights in tiles, width by words
   Narrow* backward;    // and words by width
@@ -57,24 +58,40 @@ struct Words {
   int64_t whole_width() const { return filled(width, kDepth); }
   int64_t whole_words() const { return filled(words, kChunk); }
   int64_t chunks() const { return whole_words() / kChunk; }
+  int64_t narrow_width() const { return matrices::spaced(width, kDepth); }
+  int64_t turned_width() const { return matrices::spaced(whole_words(), kTile); }
+  float* target_powers() const { return powers_of_two; }
+  float* bias_powers() const { return powers_of_two + whole_rows(); }
+
+  const float* weights_of(int64_t word) const {
+    return word < words ? weight + word * width : nullptr;
+  }
 };
 
-// Thirty-two words: tiles of both products, and their bias.
-inline void pack(const Words& w, int64_t first) {
-  const int64_t depth = w.whole_width() / kDepth, deep = w.whole_words() / kDepth;
-  const auto row = [&w](int64_t word) {
-    return word < w.words ? w.weight + word * w.width : nullptr;
-  };
-  for (int64_t lane = 0; lane < kRows; ++lane) {
-    const float* weights = row(first + lane);
-    Narrow* tiles = w.forward + (first + lane) / kTile * depth * kSize;
-    for (int64_t step = 0; step < depth; ++step)
-      matrices::scatter_pairs(tiles + step * kSize, lane % kTile,
-                              weights ? matrices::narrow_part(weights, step * kDepth, w.width)
-                                      : _mm512_setzero_si512());
+// Sixteen words in tiles of the first product, width by words, and their bias.
+inline void pack_forward(const Words& w, int64_t first) {
+  const int64_t depth = w.whole_width() / kDepth;
+  for (int64_t step = 0; step < depth; ++step) {
+    __m512i rows[kTile];
+    for (int64_t lane = 0; lane < kTile; ++lane) {
+      const float* weights = w.weights_of(first + lane);
+      rows[lane] = weights ? matrices::narrow_part(weights, step * kDepth, w.width)
+                           : _mm512_setzero_si512();
+    }
+    matrices::turn(rows);
+    matrices::store(rows, w.forward + (first / kTile * depth + step) * kSize);
   }
+  // What is no word has no power.
+  for (int64_t word = first; word < first + kTile; ++word)
+    w.bias_powers()[word] = word < w.words ? w.bias[word] * numbers::kLog2E : -INFINITY;
+}
+
+// Thirty-two words in tiles of the second product, words by width.
+inline void pack_backward(const Words& w, int64_t first) {
+  const int64_t deep = w.whole_words() / kDepth;
   for (int64_t pair = 0; pair < kTile; ++pair) {
-    const float *even = row(first + 2 * pair), *odd = row(first + 2 * pair + 1);
+    const float* even = w.weights_of(first + 2 * pair);
+    const float* odd = w.weights_of(first + 2 * pair + 1);
     for (int64_t column = 0; column < w.whole_width() / kTile; ++column) {
       const int64_t at = column * kTile, left = w.width - at;
       _mm512_storeu_si512(
@@ -92,15 +109,21 @@ inline __m512 rounded(__m512 x) {
 
 // A row's features narrowed, and its target's score from what the tiles will multiply.
 inline void read_row(const Words& w, int64_t row) {
+  Narrow* narrow = w.narrow + row * w.narrow_width();
+  if (row >= w.rows) {
+    std::fill_n(narrow, w.narrow_width(), Narrow(0));
+    w.target_powers()[row] = INFINITY;
+    return;
+  }
   const float* features = w.features + row * w.width;
-  matrices::narrow_row(features, w.width, w.whole_width(), w.narrow + row * w.whole_width());
+  matrices::narrow_row(features, w.width, w.whole_width(), narrow);
   const int64_t target = w.targets[row];
   __m512 sum = _mm512_setzero_ps();
   for (int64_t i = 0; i < w.width; i += kTile)
     sum = _mm512_fmadd_ps(rounded(matrices::loaded(features + i, w.width - i)),
-                          rounded(matrices::loaded(w.weight + target * w.width + i, w.width - i)),
-                          sum);
+                          rounded(matrices::loaded(w.weights_of(target) + i, w.width - i)), sum);
   w.target_scores[row] = _mm512_reduce_add_ps(sum) + w.bias[target];
+  w.target_powers()[row] = w.target_scores[row] * numbers::kLog2E;
 }
 
 // Some rows whose powers are held at once.
@@ -111,75 +134,81 @@ struct Part {
   int64_t whole() const { return filled(count, kRows); }
 };
 
-// The powers of sixteen words relative to a row's target.
-inline __m512 powers_of(const Words& w, const float* scores, int64_t word, float target) {
-  const __m512 bias = matrices::loaded(w.bias + word, w.words - word);
-  const __m512 above = _mm512_sub_ps(_mm512_add_ps(_mm512_loadu_ps(scores), bias),
-                                     _mm512_set1_ps(target));
-  const __m512 most = _mm512_min_ps(above, _mm512_set1_ps(kMostNats));
-  const __m512 power =
-      numbers::power_of_two(_mm512_mul_ps(most, _mm512_set1_ps(numbers::kLog2E)));
-  return w.words - word >= kTile
-             ? power
-             : _mm512_maskz_mov_ps(word < w.words ? numbers::first_lanes(w.words - word) : 0,
-                                   power);
-}
-
 // The powers of thirty-two rows and thirty-two words: into tiles of rows by words, into rows for the
 // product with the weights, and onto the rows' sums.
 struct Powers {
-  float* scores;    // (32, 32)
-  Narrow* rows;     // (32, chunk)
-  float* sums;      // (32,)
-  int64_t row;      // the first, of the part
-  int64_t word;     // the first
+  const float* scores;  // (32, 32)
+  Narrow* rows;         // (32, chunk and what spaces it)
+  float* sums;          // (32, 16), to be added up
+  int64_t row;          // the first, of the part
+  int64_t word;         // the first
 };
+constexpr int64_t kPowersWidth = matrices::spaced(kChunk, kDepth);
 
-inline void raise(const Words& w, const Part& part, const Powers& at) {
+inline __m512 powers_of(const Words& w, const float* scores, int64_t word, __m512 target) {
+  const __m512 above = _mm512_sub_ps(_mm512_loadu_ps(w.bias_powers() + word), target);
+  const __m512 power = _mm512_fmadd_ps(_mm512_loadu_ps(scores),
+                                       _mm512_set1_ps(numbers::kLog2E), above);
+  return numbers::power_of_two(
+      _mm512_min_ps(power, _mm512_set1_ps(kMostNats * numbers::kLog2E)));
+}
+
+// Of two rows.
+inline void raise(const Words& w, const Part& part, const Powers& at, int64_t pair) {
   const int64_t deep = part.whole() / kRows;
-  for (int64_t pair = 0; pair < kTile; ++pair) {
-    __m512 power[2][2];
-    for (int64_t side = 0; side < 2; ++side) {
-      const int64_t row = 2 * pair + side, number = part.first + at.row + row;
-      const bool is_there = number < w.rows;
-      for (int64_t half = 0; half < 2; ++half)
-        power[side][half] =
-            is_there ? powers_of(w, at.scores + row * kRows + half * kTile,
-                                 at.word + half * kTile, w.target_scores[number])
-                     : _mm512_setzero_ps();
-      at.sums[row] += _mm512_reduce_add_ps(_mm512_add_ps(power[side][0], power[side][1]));
-      _mm512_storeu_si512(at.rows + row * kChunk + at.word % kChunk,
-                          (__m512i)_mm512_cvtne2ps_pbh(power[side][1], power[side][0]));
-    }
+  __m512 power[2][2];
+  for (int64_t side = 0; side < 2; ++side) {
+    const int64_t row = 2 * pair + side;
+    const __m512 target = _mm512_set1_ps(w.target_powers()[part.first + at.row + row]);
     for (int64_t half = 0; half < 2; ++half)
-      _mm512_storeu_si512(
-          w.powers + ((at.word / kTile + half) * deep + at.row / kRows) * kSize + pair * kDepth,
-          matrices::pairs(power[0][half], power[1][half]));
+      power[side][half] = powers_of(w, at.scores + row * kRows + half * kTile,
+                                    at.word + half * kTile, target);
+    float* sum = at.sums + row * kTile;
+    const __m512 both = _mm512_add_ps(power[side][0], power[side][1]);
+    _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), both));
+    _mm512_storeu_si512(at.rows + row * kPowersWidth + at.word % kChunk,
+                        (__m512i)_mm512_cvtne2ps_pbh(power[side][1], power[side][0]));
   }
+  for (int64_t half = 0; half < 2; ++half)
+    _mm512_storeu_si512(
+        w.powers + ((at.word / kTile + half) * deep + at.row / kRows) * kSize + pair * kDepth,
+        matrices::pairs(power[0][half], power[1][half]));
+}
+
+// A chunk of words for thirty-two rows: while the matrix unit scores thirty-two words, those before
+// are raised.
+inline void score_rows(const Words& w, const Part& part, int64_t chunk, int64_t row, Narrow* rows) {
+  alignas(64) float scores[2][kRows * kRows];
+  alignas(64) float sums[kRows * kTile] = {};
+  const int64_t depth = w.whole_width() / kDepth, first = chunk * kChunk;
+  const auto left =
+      matrices::rows_of(w.narrow + (part.first + row) * w.narrow_width(), w.narrow_width());
+  const auto raise_part = [&](int64_t word, const matrices::Share& share) {
+    const Powers at{scores[word / kRows % 2], rows, sums, row, first + word};
+    for (int64_t pair = share.first; pair < share.last; ++pair) raise(w, part, at, pair);
+  };
+  for (int64_t word = 0; word < kChunk; word += kRows)
+    matrices::multiply<false>(
+        left, w.forward + (first + word) / kTile * depth * kSize, depth, 0, depth,
+        scores[word / kRows % 2], kRows, [&](int64_t i, int64_t parts) {
+          if (word) raise_part(word - kRows, matrices::Share(kTile, i, parts));
+        });
+  raise_part(kChunk - kRows, matrices::Share(kTile, 0, 1));
+  for (int64_t i = 0; i < kRows; ++i)
+    w.sums[chunk * w.part + row + i] = _mm512_reduce_add_ps(_mm512_load_ps(sums + i * kTile));
 }
 
 // A chunk of words for every row of a part, and what this thread adds to the features' gradient.
 inline void score(const Words& w, const Part& part, int64_t chunk, float* grads) {
-  alignas(64) float scores[kRows * kRows];
-  alignas(64) Narrow rows[kRows * kChunk];
-  const int64_t depth = w.whole_width() / kDepth, deep = w.whole_words() / kDepth;
-  const int64_t first = chunk * kChunk / kDepth;
+  alignas(64) Narrow rows[kRows * kPowersWidth];
+  const int64_t deep = w.whole_words() / kDepth, first = chunk * kChunk / kDepth;
+  const auto powers = matrices::rows_of(rows, kPowersWidth);
   for (int64_t row = 0; row < part.whole(); row += kRows) {
-    float* sums = w.sums + chunk * w.part + row;
-    std::fill_n(sums, kRows, 0.0f);
-    const auto left = matrices::rows_of(
-        w.narrow + (part.first + row) * w.whole_width(), w.whole_width());
-    for (int64_t word = chunk * kChunk; word < (chunk + 1) * kChunk; word += kRows) {
-      matrices::multiply<false>(left, w.forward + word / kTile * depth * kSize, depth, 0, depth,
-                                scores, kRows);
-      raise(w, part, {scores, rows, sums, row, word});
-    }
-    const auto powers = matrices::rows_of(rows, kChunk);
+    score_rows(w, part, chunk, row, rows);
     for (int64_t column = 0; column < w.whole_width() / kTile; column += 2)
-      matrices::multiply<true>(powers,
-                               w.backward + (column * deep + first) * kSize, deep, 0,
+      matrices::multiply<true>(powers, w.backward + (column * deep + first) * kSize, deep, 0,
                                kChunk / kDepth, grads + row * w.whole_width() + column * kTile,
-                               w.whole_width());
+                               w.whole_width(), matrices::idle);
   }
 }
 
@@ -236,22 +265,28 @@ inline void add_weight_grad(const Words& w, const Part& part, int64_t word) {
   const Narrow* powers = w.powers + word / kTile * deep * kSize;
   for (int64_t column = 0; column < w.whole_width() / kTile; column += 2) {
     const auto left = matrices::tiled(w.turned + column * deep * kSize, deep);
-    float* grads = w.turned_grad + column * kTile * w.whole_words() + word;
+    float* grads = w.turned_grad + column * kTile * w.turned_width() + word;
     if (part.first)
-      matrices::multiply<true>(left, powers, deep, 0, deep, grads, w.whole_words());
+      matrices::multiply<true>(left, powers, deep, 0, deep, grads, w.turned_width(),
+                               matrices::idle);
     else
-      matrices::multiply<false>(left, powers, deep, 0, deep, grads, w.whole_words());
+      matrices::multiply<false>(left, powers, deep, 0, deep, grads, w.turned_width(),
+                                matrices::idle);
   }
   add_bias_grad(w, part, word);
   add_bias_grad(w, part, word + kTile);
 }
 
+// Of sixteen words, the right way round.
 inline void write_weight_grad(const Words& w, int64_t word) {
-  const int64_t count = std::min(kTile, w.words - word);
-  for (int64_t column = 0; column < w.width; ++column) {
-    const float* from = w.turned_grad + column * w.whole_words() + word;
-    for (int64_t lane = 0; lane < count; ++lane)
-      w.weight_grad[(word + lane) * w.width + column] = from[lane];
+  for (int64_t column = 0; column < w.width; column += kTile) {
+    __m512i rows[kTile];
+    for (int64_t i = 0; i < kTile; ++i)
+      rows[i] = _mm512_loadu_si512(w.turned_grad + (column + i) * w.turned_width() + word);
+    matrices::turn(rows);
+    for (int64_t lane = 0; lane < std::min(kTile, w.words - word); ++lane)
+      _mm512_mask_storeu_epi32(w.weight_grad + (word + lane) * w.width + column,
+                               numbers::first_lanes(w.width - column), rows[lane]);
   }
 }
 
@@ -272,9 +307,11 @@ inline void cross_entropy(const Words& w) {
   {
     const tiles::Tiles used(true);
 #pragma omp for schedule(static) nowait
-    for (int64_t word = 0; word < w.whole_words(); word += kRows) pack(w, word);
+    for (int64_t word = 0; word < w.whole_words(); word += kTile) pack_forward(w, word);
+#pragma omp for schedule(static) nowait
+    for (int64_t word = 0; word < w.whole_words(); word += kDepth) pack_backward(w, word);
 #pragma omp for schedule(static)
-    for (int64_t row = 0; row < w.rows; ++row) read_row(w, row);
+    for (int64_t row = 0; row < w.whole_rows(); ++row) read_row(w, row);
     for (int64_t first = 0; first < w.rows; first += w.part)
       add_part(w, {first, std::min(w.part, w.rows - first)});
 #pragma omp for schedule(static)

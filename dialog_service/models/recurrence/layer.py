@@ -1,8 +1,7 @@
 """What every recurrent layer offers, and the arithmetic that they share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -48,16 +47,29 @@ class Parts(NamedTuple):
     hidden_bias: Tensor
 
 
+class Walk(Protocol):
+    """Another way to do what a layer's methods of the same names do."""
+
+    def sequence(self, layer: "Recurrence", inputs: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, I) and (B,) lengths -> (B, T, H) float32."""
+
+    def last(
+        self, layer: "Recurrence", inputs: Tensor, lengths: Tensor, *, is_reversed: bool
+    ) -> Tensor:
+        """(B, T, I) and (B,) lengths -> (B, H) float32."""
+
+
 class Recurrence(nn.Module, ABC):
     """A one-layer recurrence in one direction, from a zero state.
 
-    ``walk`` stands in for ``sequence`` under autocast, where training knows a faster way.
+    ``walk`` stands in for ``sequence`` and ``last`` under autocast, where training knows a faster
+    way.
     """
 
     kind: ClassVar[CellKind]
     hidden_size: int
     library: nn.RNNBase
-    walk: "Walk | None" = None
+    walk: Walk | None = None
 
     @property
     def parts(self) -> Parts:
@@ -75,7 +87,7 @@ class Recurrence(nn.Module, ABC):
             (B, T, H) float32; what stands at padding is undefined.
         """
         if self.walk is not None and torch.is_autocast_enabled(inputs.device.type):
-            return self.walk(self, inputs, lengths)
+            return self.walk.sequence(self, inputs, lengths)
         if inputs.is_cuda:
             hidden: Tensor = self.library(inputs)[0]
             return hidden.float()
@@ -85,6 +97,24 @@ class Recurrence(nn.Module, ABC):
         hidden = self._over_real_tokens(real, found)  # (N, H)
         padded = hidden.new_zeros(rows * width, self.hidden_size)
         return padded.index_copy(0, found.places, hidden).view(rows, width, -1)
+
+    def last(self, inputs: Tensor, lengths: Tensor, *, is_reversed: bool = False) -> Tensor:
+        """The hidden state after a whole row.
+
+        Args:
+            inputs: (B, T, I).
+            lengths: (B,) real tokens per row, >= 1.
+            is_reversed: each row is read from its end to its beginning.
+
+        Returns:
+            (B, H) float32.
+        """
+        if self.walk is not None and torch.is_autocast_enabled(inputs.device.type):
+            return self.walk.last(self, inputs, lengths, is_reversed=is_reversed)
+        if is_reversed:
+            inputs = _reversed_rows(inputs, lengths)
+        last = (lengths - 1)[:, None, None].expand(-1, 1, self.hidden_size)
+        return self.sequence(inputs, lengths).gather(1, last).squeeze(1)
 
     @abstractmethod
     def _over_real_tokens(self, inputs: Tensor, found: Layout) -> Tensor:
@@ -123,5 +153,9 @@ class Recurrence(nn.Module, ABC):
         return torch.zeros(len(inputs), self.hidden_size, device=inputs.device)
 
 
-Walk = Callable[[Recurrence, Tensor, Tensor], Tensor]
-"""A layer, its inputs and lengths -> hidden states, as ``Recurrence.sequence``."""
+def _reversed_rows(embedded: Tensor, lengths: Tensor) -> Tensor:
+    """(B, S, E) with each row reversed within its length, its padding left at the end."""
+    positions = torch.arange(embedded.shape[1], device=embedded.device)  # (S,)
+    mirrored = lengths[:, None] - 1 - positions  # (B, S)
+    index = torch.where(mirrored >= 0, mirrored, positions)
+    return embedded.gather(1, index[:, :, None].expand_as(embedded))

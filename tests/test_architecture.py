@@ -48,6 +48,7 @@ NARROWED = {
         "dialog_service.text",
         "dialog_service.vocabulary",
         "dialog_service.checkpoint",
+        "dialog_service.compiled",
         "dialog_service.generation",
         "dialog_service.selection",
         "dialog_service.diversity",

@@ -12,10 +12,10 @@ from torch import nn
 from dialog_service.models.dropout import Dropout
 from dialog_service.models.recurrence import Recurrence
 from train.kernels.dropout import CompiledDropout
-from train.kernels.kernels import Kernels, Losses, explain_kernels, find_kernels
+from train.kernels.kernels import MOST_NATS, Kernels, explain_kernels, find_kernels
 from train.kernels.walk import CompiledWalk
 
-__all__ = ["Kernels", "Losses", "explain_kernels", "find_kernels", "hasten"]
+__all__ = ["MOST_NATS", "Kernels", "explain_kernels", "find_kernels", "hasten"]
 
 
 def hasten(module: nn.Module) -> bool:

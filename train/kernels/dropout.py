@@ -45,8 +45,6 @@ class _Dropout(torch.autograd.Function):
         return kernels.drop_out(values, levels, seed)
 
     @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad: Tensor
-    ) -> tuple[None, Tensor]:
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[None, Tensor]:
         kernels, levels, seed = ctx.manner  # type: ignore[attr-defined]
         return None, kernels.drop_out(grad, levels, seed)

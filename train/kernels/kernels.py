@@ -13,6 +13,7 @@ from dialog_service.compiled import BuildError, Source, library
 from dialog_service.models.recurrence import CellKind, Parts
 
 SOURCE = Source(Path(__file__).parent, "step")
+MOST_NATS = 60.0  # a target's; above, words are not told apart: ``words::kMostNats``
 _ROWS = 32  # that are multiplied, and walk, together
 _CHUNK = 256  # words that are
 _PART = 1024  # rows whose powers are held at once
@@ -44,7 +45,8 @@ class _Words(ctypes.Structure):
     _fields_ = [
         *_fields(_COUNT, "threads rows width words part"),
         *_fields(_POINTER, "features weight bias targets"),
-        *_fields(_POINTER, "narrow powers_of_two turned forward backward powers shares sums grads turned_grad"),
+        *_fields(_POINTER, "narrow powers_of_two turned forward backward"),
+        *_fields(_POINTER, "powers shares sums grads turned_grad"),
         *_fields(_POINTER, "target_scores nats features_grad weight_grad bias_grad"),
     ]
 
@@ -156,9 +158,7 @@ class Kernels:
         self.library.walk_forward(ctypes.byref(call))
         return walked
 
-    def walk_back(
-        self, reading: Reading, walked: Walked, width: int, parts: Parts
-    ) -> WalkGrads:
+    def walk_back(self, reading: Reading, walked: Walked, width: int, parts: Parts) -> WalkGrads:
         """The gradients of what ``walk`` was given.
 
         Args:
@@ -168,21 +168,21 @@ class Kernels:
             parts: as it was given.
         """
         grad, route = walked.hidden.contiguous(), reading.route
-        sizes = _Sizes(len(grad), width, *(part.shape[1] for part in parts[:2]))
+        sizes = _Sizes.of(grad.new_empty(len(grad), width, 0), parts)
         x_grad = grad.new_empty(sizes.rows, width, sizes.inputs)
         slot_grads = grad.new_empty(route.places, sizes.slots, dtype=torch.bfloat16)
         turned = grad.new_empty(route.places, sizes.depth, dtype=torch.bfloat16)
         bias_grads = grad.new_empty(route.groups, sizes.slots)
-        weight_grads = tuple(torch.empty_like(part) for part in parts[:2])
+        input_grad, hidden_grad = (torch.empty_like(part) for part in parts[:2])
         right = sizes.right()
         call = _Walk(
             *sizes.counts(reading), *_pointers(*route, None, *parts),
             *_pointers(walked.seen, walked.active, walked.cells, right, None, None),
-            *_pointers(grad, slot_grads, turned, bias_grads, x_grad, *weight_grads),
+            *_pointers(grad, slot_grads, turned, bias_grads, x_grad, input_grad, hidden_grad),
         )  # fmt: skip
         self.library.walk_backward(ctypes.byref(call))
         biases = sizes.bias_grads(reading.kind, bias_grads.sum(0))
-        return WalkGrads(x_grad, Parts(*weight_grads, *biases))
+        return WalkGrads(x_grad, Parts(input_grad, hidden_grad, *biases))
 
     def drop_out(self, values: Tensor, dropped_levels: int, seed: int) -> Tensor:
         """Values of any shape, float32, or nothing with probability levels / 256.
@@ -208,6 +208,9 @@ class Kernels:
             weight: (V, O) float32.
             bias: (V,) float32.
             targets: (N,) int64 ids below V.
+
+        Returns:
+            What is exact where no target has ``MOST_NATS`` or more.
         """
         features, weight = features.contiguous(), weight.contiguous()
         rows, width = features.shape
@@ -231,14 +234,15 @@ class Kernels:
             nats=torch.empty(rows),
             target_scores=torch.empty(rows),
             features_grad=torch.empty_like(features),
-            weight_grad=torch.empty_like(weight),
-            bias_grad=torch.empty(words),
+            weight_grad=torch.zeros_like(weight),
+            bias_grad=torch.zeros(words),
         )
         call = _Words(
             threads, rows, width, words, part, *_pointers(features, weight, bias, targets, *room),
             *_pointers(found.target_scores, found.nats, *found[2:]),
         )  # fmt: skip
-        self.library.cross_entropy(ctypes.byref(call))
+        if rows:
+            self.library.cross_entropy(ctypes.byref(call))
         return found
 
 
@@ -253,7 +257,8 @@ class _Sizes(NamedTuple):
     @classmethod
     def of(cls, sequences: Tensor, parts: Parts) -> "_Sizes":
         """Of (B, T, any) sequences."""
-        return cls(*sequences.shape[:2], parts.input_weight.shape[1], parts.hidden_weight.shape[1])
+        rows, width, _ = sequences.shape
+        return cls(rows, width, parts.input_weight.shape[1], parts.hidden_weight.shape[1])
 
     @property
     def whole_units(self) -> int:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from dialog_service.models.decoder import Decoder
 from dialog_service.models.seq2seq import PAD_ID, Batch
-from train.kernels import Kernels, find_kernels
+from train.kernels import MOST_NATS, Kernels, find_kernels
 
 BLOCK_ROWS = 1024
 
@@ -136,7 +136,9 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         given = _Operands(features, weight, bias, targets)
         is_compiled = dtype == torch.bfloat16 and features.device.type == "cpu"
         kernels = find_kernels() if is_compiled else None
-        softmax = _by_torch(given, dtype) if kernels is None else _by_kernels(given, kernels)
+        softmax = None if kernels is None else _by_kernels(given, kernels)
+        if softmax is None:
+            softmax = _by_torch(given, dtype)
         features_grad, weight_grad, bias_grad = softmax[2:]
         seen, weight_ = features.to(dtype).to(weight.dtype), weight.to(dtype)
         summed = softmax.nats.sum()
@@ -163,9 +165,12 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         return features_grad * grad, weight_grad * grad, bias_grad * grad, None, None
 
 
-def _by_kernels(given: _Operands, kernels: Kernels) -> _Softmax:
+def _by_kernels(given: _Operands, kernels: Kernels) -> _Softmax | None:
+    """None where a target is so unlikely that the kernels do not tell the words above it apart."""
     features, *others = given
-    return _Softmax(*kernels.cross_entropy(features.float(), *others))
+    found = kernels.cross_entropy(features.float(), *others)
+    is_exact = bool((found.nats < MOST_NATS).all())
+    return _Softmax(*found) if is_exact else None
 
 
 def _by_torch(given: _Operands, dtype: torch.dtype) -> _Softmax:

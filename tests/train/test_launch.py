@@ -1,11 +1,15 @@
 """Device, precision and processes of a run."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from dialog_service.errors import ConfigError
 from train import launch
-from train.launch import launched
+from train.launch import keep_freed_memory, launched
 
 
 @pytest.mark.parametrize("device", ["cpu", "cpu:0"])
@@ -34,3 +38,28 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="2 processes need as many GPUs, there are 1; start"):
         launched("cuda", "fp32")
+
+
+@pytest.mark.skipif(not keep_freed_memory(), reason="the C library has no mallopt")
+def test_what_a_step_frees_is_kept_for_the_next():
+    """In a process of its own: what a large tensor's pages cost, again and again."""
+    counting = """
+import resource, sys, torch
+from train.launch import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+def step():
+    torch.zeros(25_000_000)
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    given_back, kept = (
+        int(subprocess.check_output([sys.executable, "-c", counting, how], env=env, text=True))
+        for how in ("given back", "kept")
+    )
+    assert kept < 50 < given_back

@@ -40,13 +40,11 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.skipif(not keep_freed_memory(), reason="the C library has no mallopt")
 def test_what_a_step_frees_is_kept_for_the_next():
-    """A gigabyte in all, page by page, is taken from the system but once."""
-
-    def faults() -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-    torch.zeros(25_000_000)
-    before = faults()
-    for _ in range(10):
+    """Sooner or later: what is small may come to lie in what a large tensor left."""
+    for _ in range(20):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         torch.zeros(25_000_000)
-    assert faults() - before < 100  # of 250,000 pages, or 500 huge ones
+        found = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        if found < 10:  # of 25,000 pages, or 50 huge ones
+            return
+    pytest.fail(f"{found} pages taken from the system, still")

@@ -226,6 +226,28 @@ def test_a_hopeless_target_is_left_to_torch(
 
 
 @needs_kernels
+@pytest.mark.parametrize("words", [2, 300])
+def test_one_word_far_above_its_target_is_left_to_torch(words: int) -> None:
+    """Its power is all of the row's sum, whose logarithm is hardly the limit itself."""
+    features, bias = torch.ones(3, 4, requires_grad=True), torch.zeros(words)
+    weight, targets = torch.zeros(words, 4), torch.zeros(3, dtype=torch.long)
+    weight[1] = 100.0
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = blocked_cross_entropy(features, weight, bias, targets)
+    assert found.item() == pytest.approx(3 * 400)
+
+
+@needs_kernels
+@pytest.mark.parametrize("words", [2, 300])
+def test_a_word_that_is_no_number_shows_in_the_loss(words: int) -> None:
+    features, weight, bias, _ = compared(6, 8, words)
+    bias.data[1] = math.nan
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = blocked_cross_entropy(features, weight, bias, torch.zeros(6, dtype=torch.long))
+    assert math.isnan(found.item())
+
+
+@needs_kernels
 @pytest.mark.parametrize("count", [1, 15, 16, 64, 65, 100_003])
 def test_dropout_leaves_out_its_share(compiled: Kernels, count: int) -> None:
     values = torch.rand(count) + 1

@@ -13,7 +13,9 @@ from dialog_service.compiled import BuildError, Source, library
 from dialog_service.models.recurrence import CellKind, Parts
 
 SOURCE = Source(Path(__file__).parent, "step")
-MOST_NATS = 60.0  # a target's; above, words are not told apart: ``words::kMostNats``
+# A target's; above, words may not be told apart. Less than ``words::kMostNats``, where powers are
+# cut: the logarithm of a row that is but one of these is rounded to either side of that.
+MOST_NATS = 59.0
 _ROWS = 32  # that are multiplied, and walk, together
 _CHUNK = 256  # words that are
 _PART = 1024  # rows whose powers are held at once

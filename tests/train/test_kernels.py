@@ -1,6 +1,7 @@
 """A step's compiled parts against torch in float32, which they are as close to as bfloat16 is."""
 
 import contextlib
+import copy
 import math
 from collections.abc import Iterator
 
@@ -281,6 +282,18 @@ def test_dropout_s_gradient_goes_where_its_values_went() -> None:
     torch.testing.assert_close(left, values * values.grad)
     assert torch.equal(values.grad == 0, left == 0)
     assert 0 < int((left == 0).sum()) < left.numel()
+
+
+@needs_kernels
+def test_a_hastened_model_can_be_copied() -> None:
+    config = tiny_config("wed_s")
+    trained = TrainingPass(build_model(config.model), config.objective)
+    names = trained.state_dict().keys()
+    assert hasten(trained)
+    copied = copy.deepcopy(trained)
+    assert copied.state_dict().keys() == names
+    layers = [part for part in copied.modules() if isinstance(part, Recurrence)]
+    assert all(layer.walk == trained.model.encoder.forwards.walk for layer in layers)
 
 
 def gradients(variant: str, *, is_compiled: bool, is_narrow: bool) -> dict[str, Tensor]:

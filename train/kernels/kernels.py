@@ -135,6 +135,10 @@ class Kernels:
 
     library: ctypes.CDLL
 
+    def __deepcopy__(self, _: object) -> "Kernels":
+        """A process has one library, which copies of a model share."""
+        return self
+
     def walk(self, reading: Reading, x: Tensor, parts: Parts) -> Walked:
         """A recurrent layer over sequences, as ``Recurrence.sequence`` and ``last`` have it.
 

@@ -227,6 +227,20 @@ def test_a_hopeless_target_is_left_to_torch(
 
 
 @needs_kernels
+def test_every_thread_s_words_are_in_the_gradients(compiled: Kernels) -> None:
+    """Of threads that share the words out; but for the order of sums they are the same."""
+    parts = compared(1100, 40, 1300)
+    found = []
+    for count in (1, 2, 3):
+        with threads(count):
+            found.append(losses_of(compiled, parts))
+    for other in found[1:]:
+        for one, same in zip(found[0][2:], other[2:], strict=True):
+            torch.testing.assert_close(one, same, atol=1e-5, rtol=1e-3)
+        assert torch.equal(found[0].bias_grad, other.bias_grad)  # a word has one thread
+
+
+@needs_kernels
 def test_what_the_kernels_would_misread_is_refused(compiled: Kernels) -> None:
     """They are given addresses: what is shorter than they think, they would read beyond."""
     features, weight, bias, targets = (part.detach() for part in compared(6, 8, 30))

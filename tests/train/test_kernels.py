@@ -354,8 +354,13 @@ def test_a_hastened_model_can_be_copied() -> None:
     assert hasten(trained)
     copied = copy.deepcopy(trained)
     assert copied.state_dict().keys() == names
-    layers = [part for part in copied.modules() if isinstance(part, Recurrence)]
-    assert all(layer.walk == trained.model.encoder.forwards.walk for layer in layers)
+    for one, other in zip(trained.modules(), copied.modules(), strict=True):
+        if isinstance(one, Recurrence):
+            assert one.walk is not None
+            assert one.walk == other.walk
+        if isinstance(one, Dropout):
+            assert one.drop is not None
+            assert one.drop == other.drop
 
 
 def gradients(variant: str, *, is_compiled: bool, is_narrow: bool) -> dict[str, Tensor]:

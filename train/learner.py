@@ -19,7 +19,10 @@ def _is_narrow_on_cpu(fabric: Fabric) -> bool:
 
 
 class Learner:
-    """What is trained, on this rank's device, and the losses of its epoch so far."""
+    """What is trained, on this rank's device, and the losses of its epoch so far.
+
+    ``is_by_torch``: it could run compiled, were there a compiler or another processor.
+    """
 
     def __init__(self, config: RunConfig, ranks: Ranks) -> None:
         """Build everything; the seed fixes the parameters, and each rank's draws after them."""
@@ -28,7 +31,9 @@ class Learner:
         self.sums = LossSums()
         torch.manual_seed(config.seed)
         self.training_pass = TrainingPass(build_model(config.model), config.objective)
-        self._is_compiled = _is_narrow_on_cpu(ranks.fabric) and hasten(self.training_pass)
+        is_narrow = _is_narrow_on_cpu(ranks.fabric)
+        self._is_compiled = is_narrow and hasten(self.training_pass)
+        self.is_by_torch = is_narrow and not self._is_compiled
         optimiser = build_optimiser(self.training_pass, config.optimisation)
         self._wrapped, self._optimiser = ranks.fabric.setup(self.training_pass, optimiser)
         self._wrapped.train()

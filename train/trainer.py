@@ -16,6 +16,7 @@ from dialog_service.checkpoint import Checkpoint, recovered, save_checkpoint
 from dialog_service.errors import CheckpointError, ConfigError
 from train.data.batches import EpochPlan
 from train.interruption import StopRequests, stop_requests
+from train.kernels import explain_kernels
 from train.learner import Learner
 from train.loss_sums import LossSums
 from train.ranks import Ranks
@@ -105,6 +106,8 @@ class _Run:
                 f"begun on {self.numerics_at_start}, continued on {self.learner.numerics}: close "
                 "to, but not exactly, the run that had not been interrupted"
             )
+        if self.learner.is_by_torch:
+            log.say(f"bfloat16 by {explain_kernels()}")
         while not self.position.is_finished:
             stopped = self._epoch(log, asked)
             if stopped is None:

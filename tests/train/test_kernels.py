@@ -1,6 +1,7 @@
 """A step's compiled parts against torch in float32, which they are as close to as bfloat16 is."""
 
 import contextlib
+import copy
 import math
 from collections.abc import Iterator
 
@@ -226,6 +227,76 @@ def test_a_hopeless_target_is_left_to_torch(
 
 
 @needs_kernels
+def test_every_thread_s_words_are_in_the_gradients(compiled: Kernels) -> None:
+    """Of threads that share the words out; but for the order of sums they are the same."""
+    parts = compared(1100, 40, 1300)
+    found = []
+    for count in (1, 2, 3):
+        with threads(count):
+            found.append(losses_of(compiled, parts))
+    for other in found[1:]:
+        for one, same in zip(found[0][2:], other[2:], strict=True):
+            torch.testing.assert_close(one, same, atol=1e-5, rtol=1e-3)
+        assert torch.equal(found[0].bias_grad, other.bias_grad)  # a word has one thread
+
+
+@needs_kernels
+def test_what_the_kernels_would_misread_is_refused(compiled: Kernels) -> None:
+    """They are given addresses: what is shorter than they think, they would read beyond."""
+    features, weight, bias, targets = (part.detach() for part in compared(6, 8, 30))
+    for wrong in (
+        (features.bfloat16(), weight, bias, targets),
+        (features, weight.double(), bias, targets),
+        (features, weight, bias, targets.int()),
+    ):
+        with pytest.raises(TypeError, match="the kernels read torch"):
+            compiled.cross_entropy(*wrong)
+    for target in (-1, 30):
+        with pytest.raises(IndexError, match="targets"):
+            compiled.cross_entropy(features, weight, bias, torch.full((6,), target))
+    layer = layer_of("gru", 7, 9)
+    x, lengths = rows_of((5, 4, 7, 9))
+    for given, counted in ((x.bfloat16(), lengths), (x, lengths.int())):
+        with pytest.raises(TypeError, match="the kernels read torch"):
+            compiled.walk(Reading("gru", route(counted)), given, detached(layer))
+    for length in (0, 5):
+        with pytest.raises(IndexError, match="lengths"):
+            compiled.walk(Reading("gru", route(lengths * 0 + length)), x, detached(layer))
+    with pytest.raises(TypeError, match="the kernels read torch"):
+        compiled.drop_out(x.double(), 64, seed=5)
+
+
+def test_weights_that_are_narrow_already_are_left_to_torch() -> None:
+    *learnt, targets = compared(50, 40, 5000)
+    features, weight, bias = (part.detach().bfloat16().requires_grad_() for part in learnt)
+    found = blocked_cross_entropy(features, weight, bias, targets)
+    scores = functional.linear(features.float(), weight.float(), bias.float())
+    assert close(found.detach(), functional.cross_entropy(scores, targets, reduction="sum"))
+
+
+@needs_kernels
+@pytest.mark.parametrize("words", [2, 300])
+def test_one_word_far_above_its_target_is_left_to_torch(words: int) -> None:
+    """Its power is all of the row's sum, whose logarithm is hardly the limit itself."""
+    features, bias = torch.ones(3, 4, requires_grad=True), torch.zeros(words)
+    weight, targets = torch.zeros(words, 4), torch.zeros(3, dtype=torch.long)
+    weight[1] = 100.0
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = blocked_cross_entropy(features, weight, bias, targets)
+    assert found.item() == pytest.approx(3 * 400)
+
+
+@needs_kernels
+@pytest.mark.parametrize("words", [2, 300])
+def test_a_word_that_is_no_number_shows_in_the_loss(words: int) -> None:
+    features, weight, bias, _ = compared(6, 8, words)
+    bias.data[1] = math.nan
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = blocked_cross_entropy(features, weight, bias, torch.zeros(6, dtype=torch.long))
+    assert math.isnan(found.item())
+
+
+@needs_kernels
 @pytest.mark.parametrize("count", [1, 15, 16, 64, 65, 100_003])
 def test_dropout_leaves_out_its_share(compiled: Kernels, count: int) -> None:
     values = torch.rand(count) + 1
@@ -259,6 +330,37 @@ def test_dropout_s_gradient_goes_where_its_values_went() -> None:
     torch.testing.assert_close(left, values * values.grad)
     assert torch.equal(values.grad == 0, left == 0)
     assert 0 < int((left == 0).sum()) < left.numel()
+
+
+@needs_kernels
+def test_a_gradient_s_gradient_is_refused() -> None:
+    """Rather than left out without a word."""
+    layer, dropout = layer_of("gru", 7, 9), Dropout(0.3)
+    hasten(layer)
+    hasten(dropout)
+    x = torch.randn(5, 4, 7, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        last = layer.last(dropout(x), torch.tensor([4, 1, 2, 3, 4]))
+    (grad,) = torch.autograd.grad(last.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.square().sum().backward()
+
+
+@needs_kernels
+def test_a_hastened_model_can_be_copied() -> None:
+    config = tiny_config("wed_s")
+    trained = TrainingPass(build_model(config.model), config.objective)
+    names = trained.state_dict().keys()
+    assert hasten(trained)
+    copied = copy.deepcopy(trained)
+    assert copied.state_dict().keys() == names
+    for one, other in zip(trained.modules(), copied.modules(), strict=True):
+        if isinstance(one, Recurrence):
+            assert one.walk is not None
+            assert one.walk == other.walk
+        if isinstance(one, Dropout):
+            assert one.drop is not None
+            assert one.drop == other.drop
 
 
 def gradients(variant: str, *, is_compiled: bool, is_narrow: bool) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from dialog_service.generation import GenerationRequest, Generator
 from dialog_service.models.seq2seq import Batch
 from train import trainer
 from train.data.batches import TokenisedPairs
+from train.launch import launched
 from train.learner import Learner
 from train.optimiser import learning_rate
 from train.run_folder import RunFolder
@@ -251,6 +252,18 @@ def test_other_numerics_are_warned_about(
     fit(inputs, fabric, folder, resume=True)
     warned = capfd.readouterr().err
     assert "begun on cpu, 32-true, 1 threads, continued on cuda, bf16-mixed, 8 threads" in warned
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_why_steps_are_slow_is_said(
+    make_tiny, folder: RunFolder, monkeypatch, capfd: pytest.CaptureFixture[str], precision: str
+):
+    """In bfloat16, which takes two to three times as long where nothing compiles the kernels."""
+    monkeypatch.setattr("train.kernels.find_kernels", lambda: None)
+    monkeypatch.setattr("train.trainer.explain_kernels", lambda: "torch, no compiler")
+    fit(make_tiny("optimisation.epochs=1"), launched("cpu", precision), folder)
+    said = capfd.readouterr().err
+    assert said.count("bfloat16 by torch, no compiler\n") == (precision == "bf16")
 
 
 def test_divergence_is_one_line_and_is_not_saved(make_tiny, fabric: Fabric, folder: RunFolder):

@@ -66,6 +66,7 @@ def plain_copy(training_pass: TrainingPass) -> TrainingPass:
     for module in copied.modules():
         match module:
             case Recurrence():
+                module.walk = None
                 module.sequence = partial(_library_sequence, module)  # type: ignore[method-assign]
             case Dropout():
                 rate = module.dropped_levels / 256

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from train.kernels.kernels import Kernels
 
@@ -45,6 +46,7 @@ class _Dropout(torch.autograd.Function):
         return kernels.drop_out(values, levels, seed)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[None, Tensor]:
         kernels, levels, seed = ctx.manner  # type: ignore[attr-defined]
         return None, kernels.drop_out(grad, levels, seed)

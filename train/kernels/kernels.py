@@ -13,7 +13,9 @@ from dialog_service.compiled import BuildError, Source, library
 from dialog_service.models.recurrence import CellKind, Parts
 
 SOURCE = Source(Path(__file__).parent, "step")
-MOST_NATS = 60.0  # a target's; above, words are not told apart: ``words::kMostNats``
+# A target's; above, words may not be told apart. Less than ``words::kMostNats``, where powers are
+# cut: the logarithm of a row that is but one of these is rounded to either side of that.
+MOST_NATS = 59.0
 _ROWS = 32  # that are multiplied, and walk, together
 _CHUNK = 256  # words that are
 _PART = 1024  # rows whose powers are held at once
@@ -133,6 +135,10 @@ class Kernels:
 
     library: ctypes.CDLL
 
+    def __deepcopy__(self, _: object) -> "Kernels":
+        """A process has one library, which copies of a model share."""
+        return self
+
     def walk(self, reading: Reading, x: Tensor, parts: Parts) -> Walked:
         """A recurrent layer over sequences, as ``Recurrence.sequence`` and ``last`` have it.
 
@@ -141,6 +147,9 @@ class Kernels:
             x: (B, T, I) float32.
             parts: the layer's parameters, float32.
         """
+        _check_type(torch.float32, x, *parts)
+        _check_type(torch.int64, *reading.route)
+        _check_range("lengths", reading.route.lengths, 1, x.shape[1])
         x = x.contiguous()
         sizes, route = _Sizes.of(x, parts), reading.route
         shape = (sizes.rows,) if reading.has_last else (sizes.rows, sizes.width)
@@ -189,6 +198,7 @@ class Kernels:
 
         The others are scaled up. The same seed leaves out the same places.
         """
+        _check_type(torch.float32, values)
         values = values.contiguous()
         found = torch.empty_like(values)
         call = _Dropout(
@@ -212,6 +222,9 @@ class Kernels:
         Returns:
             What is exact where no target has ``MOST_NATS`` or more.
         """
+        _check_type(torch.float32, features, weight, bias)
+        _check_type(torch.int64, targets)
+        _check_range("targets", targets, 0, len(weight) - 1)
         features, weight = features.contiguous(), weight.contiguous()
         rows, width = features.shape
         words, threads = len(weight), torch.get_num_threads()
@@ -296,6 +309,21 @@ def _filled(count: int, multiple: int) -> int:
 def _spaced(width: int, line: int) -> int:
     """``matrices::spaced``."""
     return (_filled(width, line) // line | 1) * line
+
+
+def _check_type(kind: torch.dtype, *tensors: Tensor) -> None:
+    """Raise TypeError where a tensor is not what it would be read as, perhaps beyond its end."""
+    for tensor in tensors:
+        if tensor.dtype != kind or tensor.device.type != "cpu":
+            raise TypeError(
+                f"the kernels read {kind} on a cpu, not {tensor.dtype} on {tensor.device.type}"
+            )
+
+
+def _check_range(name: str, numbers: Tensor, least: int, most: int) -> None:
+    """Raise IndexError where a number leads out of a table."""
+    if len(numbers) and (numbers.min() < least or numbers.max() > most):
+        raise IndexError(f"{name} must be {least} to {most}")
 
 
 def _pointers(*tensors: Tensor | None) -> list[int | None]:

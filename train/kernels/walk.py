@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from dialog_service.models.recurrence import Parts, Recurrence
 from train.kernels.kernels import Kernels, Reading, Walked, route
@@ -56,6 +57,7 @@ class _Walk(torch.autograd.Function):
         return walked.hidden
 
     @staticmethod
+    @once_differentiable
     def backward(
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor | None, ...]:

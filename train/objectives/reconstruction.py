@@ -134,8 +134,8 @@ class _BlockedCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         dtype, smoothing = manner
         given = _Operands(features, weight, bias, targets)
-        is_compiled = dtype == torch.bfloat16 and features.device.type == "cpu"
-        kernels = find_kernels() if is_compiled else None
+        is_mixed = dtype == torch.bfloat16 and weight.dtype == torch.float32
+        kernels = find_kernels() if is_mixed and weight.device.type == "cpu" else None
         softmax = None if kernels is None else _by_kernels(given, kernels)
         if softmax is None:
             softmax = _by_torch(given, dtype)

@@ -1,10 +1,13 @@
 """Operators beside their ceilings."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
+from dialog_service.models.recurrence import Recurrence
+from tests.train.benchmark.conftest import tiny_case
 from train.benchmark.clock import MemoryGauge
 from train.benchmark.measurement import Effort, measure_steps
 from train.benchmark.operators import operators_of_step
@@ -83,3 +86,12 @@ def test_the_plain_step_is_the_same_model(make_bench: Callable[..., Workbench], 
 @pytest.mark.parametrize("variant", ["wed_s", "coupled_cvae"])
 def test_plain_steps_run(make_bench: Callable[..., Workbench], variant: str):
     assert measure_plain(make_bench(variant), BRIEF).times_longer > 0
+
+
+def test_plain_steps_are_plain_where_own_ones_are_compiled() -> None:
+    bench = Workbench(replace(tiny_case(), precision="bf16"))
+    assert measure_plain(bench, BRIEF).times_longer > 0
+    copied = plain_copy(bench.learner.training_pass)
+    layers = [part for part in copied.modules() if isinstance(part, Recurrence)]
+    assert layers
+    assert all(layer.walk is None for layer in layers)

@@ -1,5 +1,5 @@
-// Dropout whose mask is a function of a seed and of a number's place, so that it is never kept: the
-// way back makes it again.
+// Dropout whose mask is a function of a seed and of a number's place, so that it is never kept:
+// the way back makes it again.
 #pragma once
 
 #include <immintrin.h>
@@ -21,7 +21,8 @@ struct Dropout {
   float* found;
 };
 
-// Sixty-four random bytes, the `number`-th: SplitMix64 (Steele, Lea, Flood 2014) of eight counters.
+// Sixty-four random bytes, the `number`-th: SplitMix64 (Steele, Lea, Flood 2014) of eight
+// counters.
 inline __m512i random_bytes(int64_t seed, int64_t number) {
   const __m512i counter = _mm512_add_epi64(_mm512_set1_epi64(number * 8),
                                            _mm512_setr_epi64(1, 2, 3, 4, 5, 6, 7, 8));

@@ -4,7 +4,8 @@
 
 #include "dropout.h"
 #include "tiles.h"
-#include "walks.h"
+#include "walk_backward.h"
+#include "walk_forward.h"
 #include "words.h"
 
 extern "C" {

@@ -151,8 +151,9 @@ class Kernels:
         _check_type(torch.int64, *reading.route)
         _check_range("lengths", reading.route.lengths, 1, x.shape[1])
         x = x.contiguous()
-        sizes, route = _Sizes.of(x, parts), reading.route
-        shape = (sizes.rows,) if reading.has_last else (sizes.rows, sizes.width)
+        rows, width, _ = x.shape
+        sizes, route = _Sizes.of(rows, width, parts), reading.route
+        shape = (rows,) if reading.has_last else (rows, width)
         walked = Walked(
             hidden=x.new_empty(*shape, sizes.units),
             seen=x.new_empty(route.places, _spaced(sizes.depth, _ROWS), dtype=torch.bfloat16),
@@ -177,7 +178,7 @@ class Kernels:
             parts: as it was given.
         """
         grad, route = walked.hidden.contiguous(), reading.route
-        sizes = _Sizes.of(grad.new_empty(len(grad), width, 0), parts)
+        sizes = _Sizes.of(len(grad), width, parts)
         x_grad = grad.new_empty(sizes.rows, width, sizes.inputs)
         slot_grads = grad.new_empty(route.places, sizes.slots, dtype=torch.bfloat16)
         turned = grad.new_empty(route.places, sizes.depth, dtype=torch.bfloat16)
@@ -268,9 +269,8 @@ class _Sizes(NamedTuple):
     units: int
 
     @classmethod
-    def of(cls, sequences: Tensor, parts: Parts) -> "_Sizes":
-        """Of (B, T, any) sequences."""
-        rows, width, _ = sequences.shape
+    def of(cls, rows: int, width: int, parts: Parts) -> "_Sizes":
+        """Of that many rows with room for so many steps."""
         return cls(rows, width, parts.input_weight.shape[1], parts.hidden_weight.shape[1])
 
     @property

@@ -86,7 +86,9 @@ inline void store(const __m512i (&rows)[kTile], Narrow* tile) {
 
 // A distance between rows at which the cache keeps tiles of neighbours apart: an odd number of its
 // lines.
-constexpr int64_t spaced(int64_t width, int64_t line) { return (filled(width, line) / line | 1) * line; }
+constexpr int64_t spaced(int64_t width, int64_t line) {
+  return (filled(width, line) / line | 1) * line;
+}
 
 // Rows of a left matrix: `stride` bytes apart, tiles of depth `step` numbers apart, the sixteen
 // rows below those `below` numbers on.
@@ -112,11 +114,11 @@ inline void idle(int64_t, int64_t) {}
 
 // Thirty-two rows by thirty-two columns. A right matrix lies in tiles of two rows by two, `depth`
 // of them to sixteen columns; `right` has those of the first sixteen, `depth` tiles later come the
-// next. Tiles from `first` to `last` are summed, onto what is there where `kAdds`. The matrix unit
+// next. The first `steps` of them are summed, onto what is there where `kAdds`. The matrix unit
 // works on while `meanwhile` is done, which is called with a part of other work, and of how many.
 template <bool kAdds, typename Meanwhile>
-inline void multiply(const Left& left, const Narrow* right, int64_t depth, int64_t first,
-                     int64_t last, float* sums, int64_t width, const Meanwhile& meanwhile) {
+inline void multiply(const Left& left, const Narrow* right, int64_t depth, int64_t steps,
+                     float* sums, int64_t width, const Meanwhile& meanwhile) {
   const int64_t stride = width * int64_t(sizeof(float));
   float* under = sums + kTile * width;
   if (kAdds) {
@@ -130,7 +132,7 @@ inline void multiply(const Left& left, const Narrow* right, int64_t depth, int64
     _tile_zero(2);
     _tile_zero(3);
   }
-  for (int64_t step = first; step < last; ++step) {
+  for (int64_t step = 0; step < steps; ++step) {
     const Narrow* rows = left.rows + step * left.step;
     _tile_loadd(4, rows, left.stride);
     _tile_loadd(6, right + step * kSize, 64);
@@ -140,7 +142,7 @@ inline void multiply(const Left& left, const Narrow* right, int64_t depth, int64
     _tile_loadd(5, rows + left.below, left.stride);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
-    meanwhile(step - first, last - first);
+    meanwhile(step, steps);
   }
   _tile_stored(0, sums, stride);
   _tile_stored(1, sums + kTile, stride);

@@ -1,6 +1,6 @@
 // The cross-entropy of a linear layer over the words, and its gradients, without the N x V scores:
-// every score is made once, in registers, relative to that of the row's target, so that its power is
-// a share of the sum whose logarithm is the row's loss.
+// every score is made once, in registers, relative to that of the row's target, so that its power
+// is a share of the sum whose logarithm is the row's loss.
 #pragma once
 
 #include <omp.h>
@@ -36,16 +36,16 @@ struct Words {
   const float* bias;
   const int64_t* targets;
   // Room.
-  Narrow* narrow;      // (whole rows, whole width and what spaces it): the features
+  Narrow* narrow;        // (whole rows, whole width and what spaces it): the features
   float* powers_of_two;  // (whole rows + whole words,): the targets' scores and the words' biases
-  Narrow* turned;      // tiles, whole width by part: the features over their rows' sums
-  Narrow* forward;     // the weights in tiles, width by words
-  Narrow* backward;    // and words by width
-  Narrow* powers;      // in tiles, part by words
-  Narrow* shares;      // (part,) one over the rows' sums
-  float* sums;         // (chunks, part)
-  float* grads;        // (threads, part, whole width)
-  float* turned_grad;  // (whole width, whole words)
+  Narrow* turned;        // tiles, whole width by part: the features over their rows' sums
+  Narrow* forward;       // the weights in tiles, width by words
+  Narrow* backward;      // and words by width
+  Narrow* powers;        // in tiles, part by words
+  Narrow* shares;        // (part,) one over the rows' sums
+  float* sums;           // (chunks, part)
+  float* grads;          // (threads, part, whole width)
+  float* turned_grad;    // (whole width, whole words and what spaces them)
   // What is found.
   float* target_scores;  // (rows,)
   float* nats;           // (rows,)
@@ -133,8 +133,8 @@ struct Part {
   int64_t whole() const { return filled(count, kRows); }
 };
 
-// The powers of thirty-two rows and thirty-two words: into tiles of rows by words, into rows for the
-// product with the weights, and onto the rows' sums.
+// The powers of thirty-two rows and thirty-two words: into tiles of rows by words, into rows for
+// the product with the weights, and onto the rows' sums.
 struct Powers {
   const float* scores;  // (32, 32)
   Narrow* rows;         // (32, chunk and what spaces it)
@@ -174,8 +174,8 @@ inline void raise(const Words& w, const Part& part, const Powers& at, int64_t pa
         matrices::pairs(power[0][half], power[1][half]));
 }
 
-// A chunk of words for thirty-two rows: while the matrix unit scores thirty-two words, those before
-// are raised.
+// A chunk of words for thirty-two rows: while the matrix unit scores thirty-two words, those
+// before are raised.
 inline void score_rows(const Words& w, const Part& part, int64_t chunk, int64_t row, Narrow* rows) {
   alignas(64) float scores[2][kRows * kRows];
   alignas(64) float sums[kRows * kTile] = {};
@@ -188,7 +188,7 @@ inline void score_rows(const Words& w, const Part& part, int64_t chunk, int64_t 
   };
   for (int64_t word = 0; word < kChunk; word += kRows)
     matrices::multiply<false>(
-        left, w.forward + (first + word) / kTile * depth * kSize, depth, 0, depth,
+        left, w.forward + (first + word) / kTile * depth * kSize, depth, depth,
         scores[word / kRows % 2], kRows, [&](int64_t i, int64_t parts) {
           if (word) raise_part(word - kRows, matrices::Share(kTile, i, parts));
         });
@@ -205,7 +205,7 @@ inline void score(const Words& w, const Part& part, int64_t chunk, float* grads)
   for (int64_t row = 0; row < part.whole(); row += kRows) {
     score_rows(w, part, chunk, row, rows);
     for (int64_t column = 0; column < w.whole_width() / kTile; column += 2)
-      matrices::multiply<true>(powers, w.backward + (column * deep + first) * kSize, deep, 0,
+      matrices::multiply<true>(powers, w.backward + (column * deep + first) * kSize, deep,
                                kChunk / kDepth, grads + row * w.whole_width() + column * kTile,
                                w.whole_width(), matrices::idle);
   }
@@ -266,10 +266,10 @@ inline void add_weight_grad(const Words& w, const Part& part, int64_t word) {
     const auto left = matrices::tiled(w.turned + column * deep * kSize, deep);
     float* grads = w.turned_grad + column * kTile * w.turned_width() + word;
     if (part.first)
-      matrices::multiply<true>(left, powers, deep, 0, deep, grads, w.turned_width(),
+      matrices::multiply<true>(left, powers, deep, deep, grads, w.turned_width(),
                                matrices::idle);
     else
-      matrices::multiply<false>(left, powers, deep, 0, deep, grads, w.turned_width(),
+      matrices::multiply<false>(left, powers, deep, deep, grads, w.turned_width(),
                                 matrices::idle);
   }
   add_bias_grad(w, part, word);

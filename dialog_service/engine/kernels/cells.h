@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "gates.h"
 #include "numbers.h"
 #include "products.h"
 
@@ -15,8 +16,6 @@ namespace cells {
 using products::kBlock;
 using products::kRows;
 using products::kTile;
-
-enum Kind : int64_t { kLstm = 0, kGru = 1 };
 
 // The weights' outputs are laid out in blocks of sixteen units: their shares of the first gate, of
 // the second, and so on; what is left of a block is nothing.
@@ -39,66 +38,37 @@ struct Call {
   float* next_hidden;
   float* next_cell;
 
-  int64_t gates() const { return kind == kLstm ? 4 : 3; }
+  int64_t gates() const { return kind == gates::kLstm ? 4 : 3; }
 };
-
-// Sixteen units of a row.
-struct Units {
-  int64_t row;
-  int64_t first;
-  __mmask16 lanes;
-  __m512 given[4];
-  __m512 kept[4];
-};
-
-inline void advance_lstm(const Call& call, const Units& at) {
-  const int64_t place = at.row * call.units + at.first;
-  const __m512 entry = numbers::sigmoid(_mm512_add_ps(at.given[0], at.kept[0]));
-  const __m512 forget = numbers::sigmoid(_mm512_add_ps(at.given[1], at.kept[1]));
-  const __m512 candidate = numbers::tanh(_mm512_add_ps(at.given[2], at.kept[2]));
-  const __m512 exit = numbers::sigmoid(_mm512_add_ps(at.given[3], at.kept[3]));
-  const __m512 before = _mm512_maskz_loadu_ps(at.lanes, call.cell + place);
-  const __m512 cell = _mm512_fmadd_ps(forget, before, _mm512_mul_ps(entry, candidate));
-  _mm512_mask_storeu_ps(call.next_cell + place, at.lanes, cell);
-  _mm512_mask_storeu_ps(call.next_hidden + place, at.lanes,
-                        _mm512_mul_ps(exit, numbers::tanh(cell)));
-}
-
-inline void advance_gru(const Call& call, const Units& at) {
-  const int64_t place = at.row * call.units + at.first;
-  const __m512 reset = numbers::sigmoid(_mm512_add_ps(at.given[0], at.kept[0]));
-  const __m512 update = numbers::sigmoid(_mm512_add_ps(at.given[1], at.kept[1]));
-  const __m512 candidate = numbers::tanh(_mm512_fmadd_ps(reset, at.kept[2], at.given[2]));
-  const __m512 before = _mm512_maskz_loadu_ps(at.lanes, call.hidden + place);
-  _mm512_mask_storeu_ps(
-      call.next_hidden + place, at.lanes,
-      _mm512_fmadd_ps(update, _mm512_sub_ps(before, candidate), candidate));
-}
 
 inline __m512 loaded(__mmask16 lanes, const float* from, int64_t place) {
   return from ? _mm512_maskz_loadu_ps(lanes, from + place) : _mm512_setzero_ps();
 }
 
+// Sixteen units of a row.
 inline void advance(const Call& call, const int32_t* sums, int64_t row, int64_t block) {
-  const int64_t gates = call.gates();
-  Units at;
-  at.row = row;
-  at.first = block * kTile;
-  at.lanes = numbers::first_lanes(call.units - at.first);
-  const int64_t width = gates * call.units;
-  const float* share = call.share ? call.share + row * width + at.first : nullptr;
-  const float* word = call.table ? call.table + call.words[row] * width + at.first : nullptr;
+  const bool is_lstm = call.kind == gates::kLstm;
+  const int64_t first = block * kTile, width = call.gates() * call.units;
+  const __mmask16 lanes = numbers::first_lanes(call.units - first);
+  const float* share = call.share ? call.share + row * width + first : nullptr;
+  const float* word = call.table ? call.table + call.words[row] * width + first : nullptr;
   const __m512 largest = _mm512_set1_ps(call.largest[row]);
-  for (int64_t gate = 0; gate < gates; ++gate) {
-    at.given[gate] = _mm512_add_ps(loaded(at.lanes, share, gate * call.units),
-                                   loaded(at.lanes, word, gate * call.units));
-    at.kept[gate] = products::outputs_of(call.weights, sums + gate * kTile,
-                                         block * kBlock + gate * kTile, largest);
+  __m512 given[gates::kSlots], kept[gates::kSlots];
+  for (int64_t gate = 0; gate < call.gates(); ++gate) {
+    given[gate] = _mm512_add_ps(loaded(lanes, share, gate * call.units),
+                                loaded(lanes, word, gate * call.units));
+    kept[gate] = products::outputs_of(call.weights, sums + gate * kTile,
+                                      block * kBlock + gate * kTile, largest);
   }
-  if (call.kind == kLstm)
-    advance_lstm(call, at);
-  else
-    advance_gru(call, at);
+  const __m512 candidate = is_lstm ? _mm512_add_ps(given[2], kept[2]) : given[2];
+  const __m512 last = is_lstm ? _mm512_add_ps(given[3], kept[3]) : kept[2];
+  const int64_t place = row * call.units + first;
+  gates::Units at{{_mm512_add_ps(given[0], kept[0]), _mm512_add_ps(given[1], kept[1]), candidate,
+                   last},
+                  _mm512_maskz_loadu_ps(lanes, (is_lstm ? call.cell : call.hidden) + place)};
+  const gates::State after = gates::advance(call.kind, at);
+  _mm512_mask_storeu_ps(call.next_hidden + place, lanes, after.hidden);
+  if (is_lstm) _mm512_mask_storeu_ps(call.next_cell + place, lanes, after.kept);
 }
 
 // A part of the units of a few rows: what these are given lies together, and is read in order.

@@ -62,7 +62,7 @@ class _Rows(ctypes.Structure):
 
 
 class CellKind(IntEnum):
-    """A recurrent layer; ``cells::Kind``."""
+    """A recurrent layer; ``gates::Kind``."""
 
     LSTM = 0
     GRU = 1

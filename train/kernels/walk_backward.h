@@ -1,0 +1,248 @@
+// The way back: of every step the gradients of what it saw; then those of the weights.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "tiles.h"
+#include "walks.h"
+
+namespace walks {
+
+// Tiles for the product of the slots' gradients and the weights: slots by depth. Of sixteen units,
+// which are two tiles deep.
+inline void pack_backward(const Walk& w, int64_t block) {
+  const int64_t deep = w.slots() / kDepth;
+  for (const bool is_input : {true, false}) {
+    const Part part = part_of(w, is_input);
+    for (int64_t pair = 0; pair < kBlock / 2; ++pair) {
+      const int64_t slot = pair / 8, unit = block * kTile + pair % 8 * 2;
+      const float* even = weights_of(w, is_input, slot, unit);
+      const float* odd = weights_of(w, is_input, slot, unit + 1);
+      const int64_t tile = block * 2 + pair / kTile;
+      for (int64_t column = part.first * 2; column < part.last * 2; ++column) {
+        const int64_t first = (column - part.first * 2) * kTile, left = part.width - first;
+        const __m512i values = matrices::pairs(matrices::loaded(even ? even + first : even, left),
+                                               matrices::loaded(odd ? odd + first : odd, left));
+        _mm512_storeu_si512(w.right + (column * deep + tile) * kSize + pair % kTile * kDepth,
+                            values);
+      }
+    }
+  }
+}
+
+// One thread's gradients between steps, thirty-two rows each.
+struct Carried {
+  std::vector<float> seen;    // of what the product saw: the input and the state before
+  std::vector<float> cell;    // (32, whole units)
+  std::vector<Narrow> slots;  // of two steps, (32, slots and what spaces them) each
+  int64_t seen_width;
+  int64_t slots_width;
+
+  explicit Carried(const Walk& w)
+      : cell(kRows * w.whole_units()),
+        seen_width(matrices::spaced(w.depth(), kTile)),
+        slots_width(matrices::spaced(w.slots(), kDepth)) {
+    seen.resize(kRows * seen_width);
+    slots.resize(2 * kRows * slots_width);
+  }
+
+  Narrow* slots_of(int64_t step) { return &slots[step % 2 * kRows * slots_width]; }
+};
+
+struct Grads {
+  __m512 slot[kSlots];
+  __m512 carried;  // to the cell before; of a GRU to the state before, beside the products
+};
+
+inline __m512 times_slope_of_sigmoid(__m512 x, __m512 value) {
+  return _mm512_mul_ps(x, _mm512_fnmadd_ps(value, value, value));
+}
+
+inline __m512 times_slope_of_tanh(__m512 x, __m512 value) {
+  return _mm512_mul_ps(x, _mm512_fnmadd_ps(value, value, _mm512_set1_ps(1.0f)));
+}
+
+inline Grads of_lstm(const gates::Units& at, __m512 cell, __m512 hidden_grad, __m512 cell_grad) {
+  const __m512 *slot = at.slot, squashed = numbers::tanh(cell);
+  const __m512 through =
+      _mm512_add_ps(times_slope_of_tanh(_mm512_mul_ps(hidden_grad, slot[3]), squashed), cell_grad);
+  return {{times_slope_of_sigmoid(_mm512_mul_ps(through, slot[2]), slot[0]),
+           times_slope_of_sigmoid(_mm512_mul_ps(through, at.before), slot[1]),
+           times_slope_of_tanh(_mm512_mul_ps(through, slot[0]), slot[2]),
+           times_slope_of_sigmoid(_mm512_mul_ps(hidden_grad, squashed), slot[3])},
+          _mm512_mul_ps(through, slot[1])};
+}
+
+inline Grads of_gru(const gates::Units& at, __m512 hidden_grad) {
+  const __m512* slot = at.slot;
+  const __m512 kept = _mm512_mul_ps(hidden_grad, slot[1]);
+  const __m512 candidate = times_slope_of_tanh(_mm512_sub_ps(hidden_grad, kept), slot[2]);
+  const __m512 difference = _mm512_sub_ps(at.before, slot[2]);
+  return {{times_slope_of_sigmoid(_mm512_mul_ps(candidate, slot[3]), slot[0]),
+           times_slope_of_sigmoid(_mm512_mul_ps(hidden_grad, difference), slot[1]), candidate,
+           _mm512_mul_ps(candidate, slot[0])},
+          kept};
+}
+
+inline Grads retreat_row(const Walk& w, const Place& at, Carried& carried) {
+  const Row row(w, at.group, at.row);
+  const int64_t unit = at.block * kTile;
+  float* cell_grad = &carried.cell[at.row * w.whole_units() + unit];
+  const float* found = &carried.seen[at.row * carried.seen_width + w.whole_inputs() + unit];
+  // A row that is not there yet has nothing to hand on.
+  const __m512 nothing = _mm512_setzero_ps();
+  if (at.step >= row.length) return {{nothing, nothing, nothing, nothing}, nothing};
+  __m512 hidden_grad = nothing;
+  if (row.has_state(w, at.step))
+    hidden_grad = matrices::loaded(w.grad + row.state(w, at.step) * w.units + unit, w.units - unit);
+  const bool goes_on = at.step + 1 < row.length;
+  if (goes_on) hidden_grad = _mm512_add_ps(hidden_grad, _mm512_loadu_ps(found));
+  const __m512 kept = goes_on ? _mm512_loadu_ps(cell_grad) : _mm512_setzero_ps();
+  gates::Units units;
+  for (int64_t slot = 0; slot < kSlots; ++slot)
+    units.slot[slot] = _mm512_loadu_ps(w.active + at.slots(w) + slot * kTile);
+  units.before = cells_before(w, at);
+  const Grads grads =
+      w.kind == gates::kLstm
+          ? of_lstm(units, _mm512_loadu_ps(w.cells + at.cells(w)), hidden_grad, kept)
+          : of_gru(units, _mm512_add_ps(hidden_grad, kept));
+  _mm512_storeu_ps(cell_grad, grads.carried);
+  return grads;
+}
+
+// The slots' gradients of two rows and sixteen units at a step: as rows, as tiles, and added to
+// the biases'.
+inline void retreat(const Walk& w, const Place& even_row, Carried& carried) {
+  const Place& at = even_row;
+  const Grads even = retreat_row(w, at, carried);
+  const Grads odd = retreat_row(w, {at.group, at.step, at.row + 1, at.block}, carried);
+  Narrow* rows = carried.slots_of(at.step) + at.row * carried.slots_width + at.block * kBlock;
+  float* biases = w.bias_grads + at.group * w.slots() + at.block * kBlock;
+  const int64_t number = w.first_step[at.group] + at.step;
+  for (int64_t slot = 0; slot < kSlots; ++slot) {
+    matrices::narrow(even.slot[slot], rows + slot * kTile);
+    matrices::narrow(odd.slot[slot], rows + carried.slots_width + slot * kTile);
+    Narrow* tile = w.slot_grads + ((at.block * kSlots + slot) * w.steps() + number) * kSize;
+    _mm512_storeu_si512(tile + at.row * kTile, matrices::pairs(even.slot[slot], odd.slot[slot]));
+    const __m512 both = _mm512_add_ps(even.slot[slot], odd.slot[slot]);
+    float* sum = biases + slot * kTile;
+    _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), both));
+  }
+}
+
+// A part of what thirty-two units have to do at a step.
+inline void retreat(const Walk& w, const Place& first, const matrices::Share& share,
+                    Carried& carried) {
+  for (int64_t piece = share.first; piece < share.last; ++piece)
+    retreat(w, {first.group, first.step, piece % kTile * 2, first.block + piece / kTile}, carried);
+}
+
+inline void write_input_grads(const Walk& w, int64_t group, int64_t step, const Carried& carried) {
+  for (int64_t place = 0; place < kRows; ++place) {
+    const Row row(w, group, place);
+    if (step < row.length)
+      std::memcpy(w.x_grad + row.input(w, step) * w.inputs,
+                  &carried.seen[place * carried.seen_width], w.inputs * sizeof(float));
+  }
+}
+
+// Sixteen numbers of what the product saw at a step, turned: a tile of those by thirty-two rows.
+inline void turn(const Walk& w, int64_t number, int64_t column) {
+  const Narrow* seen = w.seen + number * kRows * w.seen_width() + column * kTile;
+  __m512i rows[kTile];
+  for (int64_t pair = 0; pair < kTile; ++pair) {
+    const Narrow* even = seen + 2 * pair * w.seen_width();
+    const __m512i odd = _mm512_slli_epi32(matrices::widened(even + w.seen_width()), 16);
+    rows[pair] = _mm512_or_si512(matrices::widened(even), odd);
+  }
+  matrices::turn(rows);
+  matrices::store(rows, w.turned + (column * w.steps() + number) * kSize);
+}
+
+// The gradients of what a step saw, first those of the state: once they are there, sixteen units
+// at a time go on to the step before while the matrix unit works.
+inline void step_backward(const Walk& w, int64_t group, int64_t step, Carried& carried) {
+  const int64_t deep = w.slots() / kDepth, columns = w.depth() / kTile;
+  const int64_t between = w.whole_inputs() / kTile, units = step ? columns - between : 0;
+  const auto left = matrices::rows_of(carried.slots_of(step), carried.slots_width);
+  const int64_t number = w.first_step[group] + step;
+  const auto multiply = [&](int64_t column, const auto& meanwhile) {
+    matrices::multiply<false>(left, w.right + column * deep * kSize, deep, deep,
+                              &carried.seen[column * kTile], carried.seen_width, meanwhile);
+  };
+  // Until those are all made, and with the first of the input's.
+  for (int64_t unit = 0; unit < units; unit += 2)
+    multiply(between + unit, [&](int64_t part, int64_t parts) {
+      if (unit)
+        retreat(w, {group, step - 1, 0, unit - 2}, matrices::Share(kRows, part, parts), carried);
+    });
+  for (int64_t column = 0; column < between; column += 2)
+    multiply(column, [&](int64_t part, int64_t parts) {
+      if (units && !column)
+        retreat(w, {group, step - 1, 0, units - 2}, matrices::Share(kRows, part, parts), carried);
+    });
+  for (int64_t column = 0; column < columns; ++column) turn(w, number, column);
+  write_input_grads(w, group, step, carried);
+}
+
+inline void walk_backward(const Walk& w, int64_t group, Carried& carried) {
+  std::fill_n(w.bias_grads + group * w.slots(), w.slots(), 0.0f);
+  const int64_t last = w.steps(group) - 1;
+  for (int64_t unit = 0; unit < w.whole_units() / kTile; unit += 2)
+    retreat(w, {group, last, 0, unit}, matrices::Share(kRows, 0, 1), carried);
+  for (int64_t step = last; step >= 0; --step) step_backward(w, group, step, carried);
+  clear_padding(w, group, w.inputs, w.x_grad);
+}
+
+// Sixteen numbers of what the product saw by a slot of sixteen units, which is what `sums` has;
+// the gradient has them the other way round.
+inline void write_weight_grads(const Walk& w, int64_t column, int64_t slots, const float* sums) {
+  const bool is_input = column * kTile < w.whole_inputs();
+  const int64_t first = column * kTile - (is_input ? 0 : w.whole_inputs());
+  const int64_t width = is_input ? w.inputs : w.units;
+  float* grads = is_input ? w.input_weight_grad : w.hidden_weight_grad;
+  const float* weights = is_input ? w.input_weight : w.hidden_weight;
+  if (first >= width) return;
+  __m512i rows[kTile];
+  for (int64_t i = 0; i < kTile; ++i) rows[i] = _mm512_loadu_si512(sums + i * kRows);
+  matrices::turn(rows);
+  for (int64_t lane = 0; lane < kTile; ++lane) {
+    const float* row = weights_of(w, is_input, slots % kSlots, slots / kSlots * kTile + lane);
+    if (row)
+      _mm512_mask_storeu_epi32(grads + (row - weights) + first,
+                               numbers::first_lanes(width - first), rows[lane]);
+  }
+}
+
+// The weights' gradient: thirty-two numbers of what the product saw by two slots of sixteen units.
+inline void find_weight_grads(const Walk& w, int64_t column, int64_t slots) {
+  alignas(64) float sums[kRows * kRows];
+  const int64_t deep = w.steps();
+  matrices::multiply<false>(matrices::tiled(w.turned + column * deep * kSize, deep),
+                            w.slot_grads + slots * deep * kSize, deep, deep, sums, kRows,
+                            matrices::idle);
+  for (int64_t i = 0; i < 2; ++i)
+    for (int64_t j = 0; j < 2; ++j)
+      write_weight_grads(w, column + i, slots + j, sums + (i * kRows + j) * kTile);
+}
+
+inline void backward(const Walk& w) {
+  const int64_t columns = w.depth() / kRows, pairs = w.slots() / kRows;
+#pragma omp parallel num_threads(int(w.threads))
+  {
+    const tiles::Tiles used(true);
+#pragma omp for schedule(static)
+    for (int64_t block = 0; block < w.whole_units() / kTile; ++block) pack_backward(w, block);
+    Carried carried(w);
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t group = 0; group < w.groups; ++group) walk_backward(w, group, carried);
+#pragma omp for schedule(static)
+    for (int64_t task = 0; task < columns * pairs; ++task)
+      find_weight_grads(w, task / pairs * 2, task % pairs * 2);
+  }
+}
+
+}  // namespace walks

@@ -128,6 +128,18 @@ def test_a_run_stopped_mid_epoch_continues_bit_for_bit(
     assert_same_run(uninterrupted, output)
 
 
+def test_so_does_one_in_bfloat16(tiny_flags: list[str], tmp_path: Path):
+    """Compiled, where the processor has matrix units; by torch elsewhere."""
+    narrow = [*tiny_flags, "--precision", "bf16"]
+    whole, output = tmp_path / "whole", tmp_path / "run"
+    done = CliRunner().invoke(app, flags_of(narrow, whole))
+    assert done.exit_code == 0, done.output
+    assert interrupted(narrow, output, signal.SIGTERM, STEP, 16).returncode == 143
+    resume(narrow, output)
+    assert_same_run(whole, output)
+    assert "bf16-mixed" in load_state(output / "training").numerics
+
+
 @pytest.mark.parametrize(
     ("place", "at", "step_kept"),
     [(STEP, 16, 11), (SAVE, 4, 22)],

@@ -70,7 +70,7 @@ def experiments(
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     jobs: Annotated[
         str,
-        typer.Option(help="Rows at a time; auto is one on a CPU, several sharing a GPU."),
+        typer.Option(help="Rows at a time; auto is one a core, several sharing a GPU."),
     ] = "auto",
     budget_minutes: Annotated[
         float | None,

@@ -21,6 +21,7 @@ from train.interruption import stop_requests
 
 _DONE = threading.Lock()
 MOST_JOBS = 4  # on one GPU: beyond this the rows only slow each other down
+MOST_JOBS_ON_CPU = 8  # each of them holds a gigabyte or so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,14 @@ class Ending:
 
 
 def automatic_jobs(request: Request) -> int:
-    """Rows side by side on a GPU, which one small model does not fill; one at a time on a CPU."""
+    """Rows side by side: on a GPU, which one small model does not fill, and on a CPU.
+
+    Two trainings of a thread each do more than one of two, whose threads wait for each other.
+    """
+    rows = len(request.runs())
     if not uses_cuda(request.place.device):
-        return 1
-    return max(1, min(MOST_JOBS, usable_cores() // 2, len(request.runs())))
+        return max(1, min(MOST_JOBS_ON_CPU, usable_cores(), rows))
+    return max(1, min(MOST_JOBS, usable_cores() // 2, rows))
 
 
 def run_all(

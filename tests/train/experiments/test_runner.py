@@ -68,11 +68,14 @@ def test_every_row_that_ends_leaves_the_budget(make_request, monkeypatch: pytest
     assert shares == pytest.approx([300, 400, 600, 1200], rel=0.01)
 
 
-def test_one_row_at_a_time_on_a_cpu_several_on_a_gpu(make_request, monkeypatch: pytest.MonkeyPatch):
+def test_a_row_for_each_core_or_several_on_a_gpu(make_request, monkeypatch: pytest.MonkeyPatch):
     request = make_request(seeds=(0, 1, 2))
-    assert automatic_jobs(request) == 1
-    monkeypatch.setattr(runner, "uses_cuda", lambda device: True)
+    monkeypatch.setattr(runner, "usable_cores", lambda: 2)
+    assert automatic_jobs(request) == 2
     monkeypatch.setattr(runner, "usable_cores", lambda: 16)
+    assert automatic_jobs(request) == runner.MOST_JOBS_ON_CPU
+    assert automatic_jobs(make_request("ded")) == 1
+    monkeypatch.setattr(runner, "uses_cuda", lambda device: True)
     assert automatic_jobs(request) == runner.MOST_JOBS
     assert automatic_jobs(make_request("ded,wed_d")) == 2
 

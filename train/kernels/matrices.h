@@ -91,22 +91,23 @@ constexpr int64_t spaced(int64_t width, int64_t line) {
 }
 
 // Rows of a left matrix: `stride` bytes apart, tiles of depth `step` numbers apart, the sixteen
-// rows below those `below` numbers on.
+// rows below those `below` numbers on. Of thirty-two those that are not there need no sums.
 struct Left {
   const Narrow* rows;
   int64_t stride;
   int64_t step;
   int64_t below;
+  int64_t rows_there;
 };
 
 // Rows that lie one after the other.
-inline Left rows_of(const Narrow* rows, int64_t width) {
-  return {rows, width * int64_t(sizeof(Narrow)), kDepth, kTile * width};
+inline Left rows_of(const Narrow* rows, int64_t width, int64_t rows_there = kRows) {
+  return {rows, width * int64_t(sizeof(Narrow)), kDepth, kTile * width, rows_there};
 }
 
 // A left matrix that lies in tiles, `depth` of them in a row of tiles.
 inline Left tiled(const Narrow* tiles, int64_t depth) {
-  return {tiles, kDepth * int64_t(sizeof(Narrow)), kSize, depth * kSize};
+  return {tiles, kDepth * int64_t(sizeof(Narrow)), kSize, depth * kSize, kRows};
 }
 
 // Nothing else to do.
@@ -116,16 +117,18 @@ inline void idle(int64_t, int64_t) {}
 // of them to sixteen columns; `right` has those of the first sixteen, `depth` tiles later come the
 // next. The first `steps` of them are summed, onto what is there where `kAdds`. The matrix unit
 // works on while `meanwhile` is done, which is called with a part of other work, and of how many.
-template <bool kAdds, typename Meanwhile>
-inline void multiply(const Left& left, const Narrow* right, int64_t depth, int64_t steps,
+template <bool kAdds, bool kHasBelow, typename Meanwhile>
+inline void multiply_tiles(const Left& left, const Narrow* right, int64_t depth, int64_t steps,
                      float* sums, int64_t width, const Meanwhile& meanwhile) {
   const int64_t stride = width * int64_t(sizeof(float));
   float* under = sums + kTile * width;
   if (kAdds) {
     _tile_loadd(0, sums, stride);
     _tile_loadd(1, sums + kTile, stride);
-    _tile_loadd(2, under, stride);
-    _tile_loadd(3, under + kTile, stride);
+    if (kHasBelow) {
+      _tile_loadd(2, under, stride);
+      _tile_loadd(3, under + kTile, stride);
+    }
   } else {
     _tile_zero(0);
     _tile_zero(1);
@@ -139,15 +142,28 @@ inline void multiply(const Left& left, const Narrow* right, int64_t depth, int64
     _tile_dpbf16ps(0, 4, 6);
     _tile_loadd(7, right + (depth + step) * kSize, 64);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, rows + left.below, left.stride);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if (kHasBelow) {
+      _tile_loadd(5, rows + left.below, left.stride);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
     meanwhile(step, steps);
   }
   _tile_stored(0, sums, stride);
   _tile_stored(1, sums + kTile, stride);
-  _tile_stored(2, under, stride);
-  _tile_stored(3, under + kTile, stride);
+  if (kHasBelow) {
+    _tile_stored(2, under, stride);
+    _tile_stored(3, under + kTile, stride);
+  }
+}
+
+template <bool kAdds, typename Meanwhile>
+inline void multiply(const Left& left, const Narrow* right, int64_t depth, int64_t steps,
+                     float* sums, int64_t width, const Meanwhile& meanwhile) {
+  if (left.rows_there > kTile)
+    multiply_tiles<kAdds, true>(left, right, depth, steps, sums, width, meanwhile);
+  else
+    multiply_tiles<kAdds, false>(left, right, depth, steps, sums, width, meanwhile);
 }
 
 // Of `count` pieces of work those of one part of `parts`: the first, and the one behind the last.

@@ -117,16 +117,22 @@ inline Grads retreat_row(const Walk& w, const Place& at, Carried& carried) {
 // the biases'.
 inline void retreat(const Walk& w, const Place& even_row, Carried& carried) {
   const Place& at = even_row;
+  const int64_t number = w.first_step[at.group] + at.step;
+  Narrow* tiles = w.slot_grads + (at.block * kSlots * w.steps() + number) * kSize + at.row * kTile;
+  if (at.step >= Row(w, at.group, at.row).length) {
+    for (int64_t slot = 0; slot < kSlots; ++slot)
+      _mm512_storeu_si512(tiles + slot * w.steps() * kSize, _mm512_setzero_si512());
+    return;
+  }
   const Grads even = retreat_row(w, at, carried);
   const Grads odd = retreat_row(w, {at.group, at.step, at.row + 1, at.block}, carried);
   Narrow* rows = carried.slots_of(at.step) + at.row * carried.slots_width + at.block * kBlock;
   float* biases = w.bias_grads + at.group * w.slots() + at.block * kBlock;
-  const int64_t number = w.first_step[at.group] + at.step;
   for (int64_t slot = 0; slot < kSlots; ++slot) {
     matrices::narrow(even.slot[slot], rows + slot * kTile);
     matrices::narrow(odd.slot[slot], rows + carried.slots_width + slot * kTile);
-    Narrow* tile = w.slot_grads + ((at.block * kSlots + slot) * w.steps() + number) * kSize;
-    _mm512_storeu_si512(tile + at.row * kTile, matrices::pairs(even.slot[slot], odd.slot[slot]));
+    _mm512_storeu_si512(tiles + slot * w.steps() * kSize,
+                        matrices::pairs(even.slot[slot], odd.slot[slot]));
     const __m512 both = _mm512_add_ps(even.slot[slot], odd.slot[slot]);
     float* sum = biases + slot * kTile;
     _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), both));
@@ -167,7 +173,8 @@ inline void turn(const Walk& w, int64_t number, int64_t column) {
 inline void step_backward(const Walk& w, int64_t group, int64_t step, Carried& carried) {
   const int64_t deep = w.slots() / kDepth, columns = w.depth() / kTile;
   const int64_t between = w.whole_inputs() / kTile, units = step ? columns - between : 0;
-  const auto left = matrices::rows_of(carried.slots_of(step), carried.slots_width);
+  const auto left = matrices::rows_of(carried.slots_of(step), carried.slots_width,
+                                      rows_at(w, group, step));
   const int64_t number = w.first_step[group] + step;
   const auto multiply = [&](int64_t column, const auto& meanwhile) {
     matrices::multiply<false>(left, w.right + column * deep * kSize, deep, deep,

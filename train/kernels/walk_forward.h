@@ -30,15 +30,16 @@ inline void pack_forward(const Walk& w, int64_t block, int64_t slot) {
     w.bias[block * kBlock + slot * kTile + lane] = bias_of(w, slot, block * kTile + lane);
 }
 
+// What the rows that a step has are given; of the others nothing may reach the weights' gradients.
 inline void read_inputs(const Walk& w, int64_t group, int64_t step, Narrow* seen) {
-  for (int64_t place = 0; place < kRows; ++place) {
+  const int64_t count = rows_at(w, group, step);
+  for (int64_t place = 0; place < count; ++place) {
     const Row row(w, group, place);
     Narrow* here = seen + place * w.seen_width();
-    const float* given = w.x + row.input(w, step) * w.inputs;
-    matrices::narrow_row(given, step < row.length ? w.inputs : 0, w.whole_inputs(), here);
-    if (step == 0)
-      std::memset(here + w.whole_inputs(), 0, w.whole_units() * sizeof(Narrow));
+    matrices::narrow_row(w.x + row.input(w, step) * w.inputs, w.inputs, w.whole_inputs(), here);
+    if (step == 0) std::fill_n(here + w.whole_inputs(), w.whole_units(), Narrow(0));
   }
+  std::fill_n(seen + count * w.seen_width(), (kRows - count) * w.seen_width(), Narrow(0));
 }
 
 inline void advance(const Walk& w, const Place& at, const float* sums) {
@@ -65,12 +66,13 @@ inline void step_forward(const Walk& w, int64_t group, int64_t step) {
   alignas(64) float sums[2][kRows * kBlock];
   Narrow* seen = w.seen + (w.first_step[group] + step) * kRows * w.seen_width();
   read_inputs(w, group, step, seen);
-  const auto left = matrices::rows_of(seen, w.seen_width());
+  const int64_t count = rows_at(w, group, step);
+  const auto left = matrices::rows_of(seen, w.seen_width(), count);
   const int64_t depth = w.depth() / kDepth, blocks = w.whole_units() / kTile;
   // A state of nothing adds nothing.
   const int64_t last = step ? depth : w.whole_inputs() / kDepth;
   const auto advance_part = [&](int64_t block, int64_t part, int64_t parts) {
-    const matrices::Share share(kRows, part, parts);
+    const matrices::Share share(count, part, parts);
     for (int64_t row = share.first; row < share.last; ++row)
       advance(w, {group, step, row, block}, sums[block % 2] + row * kBlock);
   };

@@ -90,6 +90,13 @@ struct Row {
   }
 };
 
+// How many rows of a group a step has: its first, as they are the longest.
+inline int64_t rows_at(const Walk& w, int64_t group, int64_t step) {
+  int64_t count = 0;
+  while (count < kRows && step < Row(w, group, count).length) ++count;
+  return count;
+}
+
 // What stands at padding is nothing.
 inline void clear_padding(const Walk& w, int64_t group, int64_t width, float* to) {
   for (int64_t place = 0; place < kRows; ++place) {

@@ -47,11 +47,23 @@ def keep_freed_memory() -> bool:
     Large tensors go back to the system otherwise, which zeroes their pages each time: a twentieth
     of a small model's step on a CPU.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is None or not hasattr(library, "mallopt"):  # not every C library has it
-        return False
+    library = _c_library("mallopt")
     settings = (_MMAP_THRESHOLD, _TRIM_THRESHOLD)
+    if library is None:
+        return False
     return all(library.mallopt(setting, _KEPT_BYTES) for setting in settings)
+
+
+def give_back_freed_memory() -> None:
+    """Give the system now what is kept, so that what is held is what is used."""
+    if library := _c_library("malloc_trim"):
+        library.malloc_trim(0)
+
+
+def _c_library(function: str) -> ctypes.CDLL | None:
+    """This program's, where it has a function, as not every one does."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, function) else None
 
 
 def _check_count(device: torch.device, processes: int) -> None:

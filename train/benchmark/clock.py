@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from train.launch import give_back_freed_memory
+
 _STATUS = Path("/proc/self/status")
 _LOWER_MARK = Path("/proc/self/clear_refs")
 
@@ -41,9 +43,11 @@ class MemoryGauge:
         self._device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        elif _LOWER_MARK.exists():
-            with contextlib.suppress(OSError):
-                _LOWER_MARK.write_text("5")
+        else:
+            give_back_freed_memory()
+            if _LOWER_MARK.exists():
+                with contextlib.suppress(OSError):
+                    _LOWER_MARK.write_text("5")
         self.held_bytes = self.peak_bytes()
 
     def peak_bytes(self) -> int:

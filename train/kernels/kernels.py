@@ -4,12 +4,12 @@ import ctypes
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dialog_service.compiled import BuildError, Source, library
+from dialog_service.compiled import COUNT, POINTER, BuildError, Source, fields, opened, pointers
 from dialog_service.models.recurrence import CellKind, Parts
 
 SOURCE = Source(Path(__file__).parent, "step")
@@ -21,23 +21,18 @@ _CHUNK = 256  # words that are
 _PART = 1024  # rows whose powers are held at once
 _SLOTS = 4
 _KINDS: dict[CellKind, int] = {"lstm": 0, "gru": 1}
-_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
-
-
-def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
-    return [(name, kind) for name in names.split()]
 
 
 class _Walk(ctypes.Structure):
     """``walks::Walk``."""
 
     _fields_ = [
-        *_fields(_COUNT, "threads kind rows width inputs units groups is_reversed has_last"),
-        *_fields(_POINTER, "order lengths first_step"),
-        *_fields(_POINTER, "x input_weight hidden_weight input_bias hidden_bias"),
-        *_fields(_POINTER, "seen active cells right bias hidden"),
-        *_fields(_POINTER, "grad slot_grads turned bias_grads x_grad"),
-        *_fields(_POINTER, "input_weight_grad hidden_weight_grad"),
+        *fields(COUNT, "threads kind rows width inputs units groups is_reversed has_last"),
+        *fields(POINTER, "order lengths first_step"),
+        *fields(POINTER, "x input_weight hidden_weight input_bias hidden_bias"),
+        *fields(POINTER, "seen active cells right bias hidden"),
+        *fields(POINTER, "grad slot_grads turned bias_grads x_grad"),
+        *fields(POINTER, "input_weight_grad hidden_weight_grad"),
     ]
 
 
@@ -45,11 +40,11 @@ class _Words(ctypes.Structure):
     """``words::Words``."""
 
     _fields_ = [
-        *_fields(_COUNT, "threads rows width words part"),
-        *_fields(_POINTER, "features weight bias targets"),
-        *_fields(_POINTER, "narrow powers_of_two turned forward backward"),
-        *_fields(_POINTER, "powers shares sums grads turned_grad"),
-        *_fields(_POINTER, "target_scores nats features_grad weight_grad bias_grad"),
+        *fields(COUNT, "threads rows width words part"),
+        *fields(POINTER, "features weight bias targets"),
+        *fields(POINTER, "narrow powers_of_two turned forward backward"),
+        *fields(POINTER, "powers shares sums grads turned_grad"),
+        *fields(POINTER, "target_scores nats features_grad weight_grad bias_grad"),
     ]
 
 
@@ -57,8 +52,8 @@ class _Dropout(ctypes.Structure):
     """``dropout::Dropout``."""
 
     _fields_ = [
-        *_fields(_COUNT, "threads count dropped seed"),
-        *_fields(_POINTER, "values found"),
+        *fields(COUNT, "threads count dropped seed"),
+        *fields(POINTER, "values found"),
     ]
 
 
@@ -162,8 +157,8 @@ class Kernels:
         )
         right, bias = sizes.right(), x.new_empty(sizes.slots)
         call = _Walk(
-            *sizes.counts(reading), *_pointers(*route, x, *parts),
-            *_pointers(walked.seen, walked.active, walked.cells, right, bias, walked.hidden),
+            *sizes.counts(reading), *pointers(*route, x, *parts),
+            *pointers(walked.seen, walked.active, walked.cells, right, bias, walked.hidden),
         )  # fmt: skip
         self.library.walk_forward(ctypes.byref(call))
         return walked
@@ -186,9 +181,9 @@ class Kernels:
         input_grad, hidden_grad = (torch.empty_like(part) for part in parts[:2])
         right = sizes.right()
         call = _Walk(
-            *sizes.counts(reading), *_pointers(*route, None, *parts),
-            *_pointers(walked.seen, walked.active, walked.cells, right, None, None),
-            *_pointers(grad, slot_grads, turned, bias_grads, x_grad, input_grad, hidden_grad),
+            *sizes.counts(reading), *pointers(*route, None, *parts),
+            *pointers(walked.seen, walked.active, walked.cells, right, None, None),
+            *pointers(grad, slot_grads, turned, bias_grads, x_grad, input_grad, hidden_grad),
         )  # fmt: skip
         self.library.walk_backward(ctypes.byref(call))
         biases = sizes.bias_grads(reading.kind, bias_grads.sum(0))
@@ -204,7 +199,7 @@ class Kernels:
         found = torch.empty_like(values)
         call = _Dropout(
             torch.get_num_threads(), values.numel(), dropped_levels, seed,
-            *_pointers(values, found),
+            *pointers(values, found),
         )  # fmt: skip
         self.library.drop_out(ctypes.byref(call))
         return found
@@ -252,8 +247,8 @@ class Kernels:
             bias_grad=torch.zeros(words),
         )
         call = _Words(
-            threads, rows, width, words, part, *_pointers(features, weight, bias, targets, *room),
-            *_pointers(found.target_scores, found.nats, *found[2:]),
+            threads, rows, width, words, part, *pointers(features, weight, bias, targets, *room),
+            *pointers(found.target_scores, found.nats, *found[2:]),
         )  # fmt: skip
         if rows:
             self.library.cross_entropy(ctypes.byref(call))
@@ -326,12 +321,6 @@ def _check_range(name: str, numbers: Tensor, least: int, most: int) -> None:
         raise IndexError(f"{name} must be {least} to {most}")
 
 
-def _pointers(*tensors: Tensor | None) -> list[int | None]:
-    if not all(tensor is None or tensor.is_contiguous() for tensor in tensors):
-        raise ValueError("the kernels read rows that lie one after the other")
-    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
-
-
 def find_kernels() -> Kernels | None:
     """The kernels, compiled if need be; None where they cannot run."""
     found = _look_for_kernels()
@@ -344,24 +333,23 @@ def explain_kernels() -> str:
     return f"torch, {found}" if isinstance(found, str) else "compiled for AMX"
 
 
+_CALLS: dict[str, type[ctypes.Structure]] = {
+    "walk_forward": _Walk,
+    "walk_backward": _Walk,
+    "cross_entropy": _Words,
+    "drop_out": _Dropout,
+}
+
+
 @functools.cache
 def _look_for_kernels() -> Kernels | str:
     is_able = torch.cpu._is_amx_tile_supported() and torch.cpu._is_avx512_bf16_supported()
     if not is_able:
         return "kernels need AMX"
     try:
-        found = ctypes.CDLL(str(library(SOURCE)))
+        found = opened(SOURCE, _CALLS)
     except (BuildError, OSError) as error:
         return f"which takes two to three times as long as compiled kernels: {error}"
     if not found.allow_tiles():
         return "kernels need AMX, which the system does not let programs use"
-    calls: dict[str, type[ctypes.Structure]] = {
-        "walk_forward": _Walk,
-        "walk_backward": _Walk,
-        "cross_entropy": _Words,
-        "drop_out": _Dropout,
-    }
-    for name, call in calls.items():
-        function = getattr(found, name)
-        function.argtypes, function.restype = [ctypes.POINTER(call)], None
     return Kernels(found)

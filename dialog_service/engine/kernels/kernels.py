@@ -5,28 +5,23 @@ import functools
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dialog_service.compiled import BuildError, Source, library
+from dialog_service.compiled import COUNT, POINTER, BuildError, Source, fields, opened, pointers
 from dialog_service.engine.kernels.weights import BLOCK, PackedWeights, filled
 
 SOURCE = Source(Path(__file__).parent, "kernels")
 _ROWS = 16  # of a tile
 _LITTLE_WORK = 2**24  # products of two numbers; a core makes them in about 40 microseconds
-_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
-
-
-def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
-    return [(name, kind) for name in names.split()]
 
 
 class _Weights(ctypes.Structure):
     """``products::Weights``."""
 
-    _fields_ = [*_fields(_POINTER, "levels zeros scales bias"), *_fields(_COUNT, "outputs inputs")]
+    _fields_ = [*fields(POINTER, "levels zeros scales bias"), *fields(COUNT, "outputs inputs")]
 
 
 class _Words(ctypes.Structure):
@@ -34,10 +29,10 @@ class _Words(ctypes.Structure):
 
     _fields_ = [
         ("weights", _Weights),
-        *_fields(_COUNT, "has_tiles threads rows width"),
-        *_fields(_POINTER, "features heat top_k top_p uniform may_end"),
-        *_fields(_COUNT, "end_word"),
-        *_fields(_POINTER, "levels largest best sums heated scores words log_probs"),
+        *fields(COUNT, "has_tiles threads rows width"),
+        *fields(POINTER, "features heat top_k top_p uniform may_end"),
+        *fields(COUNT, "end_word"),
+        *fields(POINTER, "levels largest best sums heated scores words log_probs"),
     ]
 
 
@@ -46,8 +41,8 @@ class _Cells(ctypes.Structure):
 
     _fields_ = [
         ("weights", _Weights),
-        *_fields(_COUNT, "has_tiles threads kind rows units"),
-        *_fields(_POINTER, "share table words hidden cell levels largest next_hidden next_cell"),
+        *fields(COUNT, "has_tiles threads kind rows units"),
+        *fields(POINTER, "share table words hidden cell levels largest next_hidden next_cell"),
     ]
 
 
@@ -56,8 +51,8 @@ class _Rows(ctypes.Structure):
 
     _fields_ = [
         ("weights", _Weights),
-        *_fields(_COUNT, "has_tiles threads rows width outputs"),
-        *_fields(_POINTER, "inputs levels largest found"),
+        *fields(COUNT, "has_tiles threads rows width outputs"),
+        *fields(POINTER, "inputs levels largest found"),
     ]
 
 
@@ -123,7 +118,7 @@ class Kernels:
         found = torch.empty(len(x), outputs)
         call = _Rows(
             *self._work(weights, len(x)), *x.shape, outputs,
-            *_pointers(x, levels, largest, found),
+            *pointers(x, levels, largest, found),
         )  # fmt: skip
         self.library.multiply_rows(ctypes.byref(call))
         return found
@@ -133,7 +128,7 @@ class Kernels:
 
         How many changes no bit. Two that wait for each other lose more on little work than win.
         """
-        pointed = _Weights(*_pointers(*weights), weights.outputs, weights.inputs)
+        pointed = _Weights(*pointers(*weights), weights.outputs, weights.inputs)
         is_little = rows * weights.outputs * weights.inputs < _LITTLE_WORK
         return pointed, self.has_tiles, 1 if is_little else torch.get_num_threads()
 
@@ -157,9 +152,9 @@ class Kernels:
         words, log_probs = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
         call = _Words(
             *self._work(weights, rows), *features.shape,
-            *_pointers(features, picking.heat, picking.top_k, picking.top_p),
-            *_pointers(picking.uniform, picking.may_end), picking.end_word,
-            *_pointers(levels, largest, best, sums, heated, scores, words, log_probs),
+            *pointers(features, picking.heat, picking.top_k, picking.top_p),
+            *pointers(picking.uniform, picking.may_end), picking.end_word,
+            *pointers(levels, largest, best, sums, heated, scores, words, log_probs),
         )  # fmt: skip
         self.library.choose_words(ctypes.byref(call))
         return Choice(words, log_probs, scores)
@@ -183,7 +178,7 @@ class Kernels:
         of_gru = () if kind is CellKind.LSTM else (None,)
         call = _Cells(
             *self._work(weights, rows), kind, rows, units,
-            *_pointers(*given, *state, *of_gru, levels, largest, *after, *of_gru),
+            *pointers(*given, *state, *of_gru, levels, largest, *after, *of_gru),
         )  # fmt: skip
         self.library.advance_cells(ctypes.byref(call))
         return after
@@ -193,12 +188,6 @@ def _room(weights: PackedWeights, rows: int) -> tuple[Tensor, Tensor]:
     """For the levels of the rows, and the magnitudes that they are of."""
     levels = torch.empty(filled(rows, _ROWS), weights.inputs, dtype=torch.uint8)
     return levels, torch.empty(rows)
-
-
-def _pointers(*tensors: Tensor | None) -> list[int | None]:
-    if not all(tensor is None or tensor.is_contiguous() for tensor in tensors):
-        raise ValueError("the kernels read rows that lie one after the other")
-    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
 def find_kernels() -> Kernels | None:
@@ -213,17 +202,20 @@ def explain_kernels() -> str:
     return f"torch, {found}" if isinstance(found, str) else f"compiled for {found.name}"
 
 
+_CALLS: dict[str, type[ctypes.Structure]] = {
+    "multiply_rows": _Rows,
+    "choose_words": _Words,
+    "advance_cells": _Cells,
+}
+
+
 @functools.cache
 def _look_for_kernels() -> Kernels | str:
     if not (torch.cpu._is_vnni_supported() and torch.cpu._is_avx512_supported()):
         return "kernels need AVX512-VNNI"
     try:
-        found = ctypes.CDLL(str(library(SOURCE)))
+        found = opened(SOURCE, _CALLS)
     except (BuildError, OSError) as error:
         return f"which takes two to four times as long as compiled kernels: {error}"
-    calls = {"multiply_rows": _Rows, "choose_words": _Words, "advance_cells": _Cells}
-    for name, call in calls.items():
-        function = getattr(found, name)
-        function.argtypes, function.restype = [ctypes.POINTER(call)], None
     has_tiles = bool(torch.cpu._is_amx_tile_supported() and found.allow_tiles())
     return Kernels(found, has_tiles)

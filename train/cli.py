@@ -185,9 +185,10 @@ def _outcome(result: FitResult, folder: RunFolder) -> str:
             f"stopped by {result.interrupted_by.name} and saved; to continue, repeat the command "
             f"with --resume --output {folder.path}"
         )
+    kept = "" if result.kept_epoch == result.best_epoch else f"epoch {result.kept_epoch} is kept; "
     return (
         f"done after epoch {result.epochs}; the best was epoch {result.best_epoch}, objective "
-        f"{result.best_metric:.3f}; serve it: dialog-service serve --model {folder.path}"
+        f"{result.best_metric:.3f}; {kept}serve it: dialog-service serve --model {folder.path}"
     )
 
 

@@ -213,7 +213,9 @@ class OptimisationConfig(Config):
     The learning rate rises over ``warmup``, a fraction of the run, then falls to
     ``final_learning_rate`` as a cosine, by the Stochastic WAE code's factor an epoch, or, as in
     the Coupled-VAE code, halved at every thirtieth of the run, in its second half. Training stops
-    when ``patience_epochs`` have brought no better checkpoint; 0 waits for ever.
+    when ``patience_epochs`` have brought no better checkpoint; 0 waits for ever. ``kept`` says
+    which epoch's weights are served: the best by the validation objective, or, to see what training
+    on past it does to replies, the last.
     """
 
     epochs: PositiveInt
@@ -225,6 +227,7 @@ class OptimisationConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0.0)
     clip_norm: PositiveFloat = 5.0
     patience_epochs: NonNegativeInt = 0
+    kept: Literal["best", "last"] = "best"
     checkpoint_seconds: PositiveFloat = 300.0
 
     @model_validator(mode="after")

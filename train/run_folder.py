@@ -19,7 +19,7 @@ class RunFolder:
 
         run.json         the config as asked for, which --resume continues
         resolved.json    the same made concrete: vocabulary size, weights in nats per example
-        best/            the best checkpoint so far, the one to serve
+        best/            the best checkpoint so far, or the last, as the config says: to serve
         training/        the state to continue from
         log.jsonl        one line per epoch and kind;  tensorboard/  the same as curves
     """
@@ -33,7 +33,7 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """The best checkpoint so far."""
+        """The checkpoint to serve."""
         return self.path / BEST
 
     @property

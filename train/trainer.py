@@ -34,13 +34,14 @@ AGREE_EVERY_STEPS = 10  # ranks ask one another whether to stop or save: each an
 class FitResult:
     """How a run ended: the signal that stopped it, or none; epochs done, the best and its metric.
 
-    Epochs count from one.
+    Epochs count from one; ``kept_epoch`` is the one whose weights are served.
     """
 
     interrupted_by: signal.Signals | None
     epochs: int
     best_epoch: int
     best_metric: float
+    kept_epoch: int
 
 
 def fit(inputs: RunInputs, fabric: Fabric, folder: RunFolder, *, resume: bool = False) -> FitResult:
@@ -63,11 +64,13 @@ def fit(inputs: RunInputs, fabric: Fabric, folder: RunFolder, *, resume: bool = 
         run.save()  # a place that cannot be written is known before the first epoch
     with stop_requests() as asked, run.opened_log() as log:
         caught = run.train(log, asked)
+    best_epoch = run.position.best_epoch + 1
     return FitResult(
         interrupted_by=caught,
         epochs=run.position.epoch,
-        best_epoch=run.position.best_epoch + 1,
+        best_epoch=best_epoch,
         best_metric=run.position.best_metric,
+        kept_epoch=run.position.epoch if run.optimisation.kept == "last" else best_epoch,
     )
 
 
@@ -160,7 +163,7 @@ class _Run:
         return (signal.Signals(number) if number else None), bool(due)
 
     def _close_epoch(self, log: RunLog) -> None:
-        """Validate, log, keep the checkpoint if it is the best, move on.
+        """Validate, log, keep the checkpoint if it is to be kept, move on.
 
         The checkpoint is written before the state that counts it: a kill between the two repeats
         the end of the epoch, and finds it again.
@@ -176,7 +179,7 @@ class _Run:
             position.is_best_settled = found.is_settled
         if self.ranks.is_first:
             log.close_epoch(self._report(train, found, is_best))
-        if self.ranks.is_first and is_best:
+        if self.ranks.is_first and (is_best or self.optimisation.kept == "last"):
             save_checkpoint(self._checkpoint(found), self.folder.best)
         position.epoch += 1
         position.step_in_epoch = 0

@@ -148,6 +148,15 @@ def test_a_weight_that_never_settles_leaves_the_last_epoch(
     assert fit(make_tiny(), fabric, folder).best_epoch == 3
 
 
+def test_the_last_epoch_can_be_kept_whatever_the_best(
+    make_tiny, fabric: Fabric, folder: RunFolder, monkeypatch, found: Validation
+):
+    objectives(monkeypatch, found, [2.0, 1.0, 3.0])
+    result = fit(make_tiny("optimisation.kept=last"), fabric, folder)
+    assert (result.best_epoch, result.kept_epoch) == (2, 3)
+    assert load_checkpoint(folder.best).meta.metrics["epoch"] == 3
+
+
 def test_patience_survives_an_interruption(
     make_tiny, fabric: Fabric, folder: RunFolder, monkeypatch, found: Validation
 ):

@@ -280,7 +280,7 @@ def log_prob_nats(checkpoint: Checkpoint, z: Tensor, ids: list[int]) -> float:
     """ln p of ids given a code under teacher forcing, among the words that may be said."""
     decoder = checkpoint.model.decoder
     inputs = torch.tensor([[BOS, *ids[:-1]]])
-    scores = decoder.logits(decoder.features(inputs, torch.tensor([len(ids)]), z))[0]  # (T, V)
+    scores = decoder.logits(decoder.features(inputs, torch.tensor([len(ids)]), z))  # (T, V)
     scores[:, [PAD, UNK, BOS]] = -torch.inf
     scores[0, EOS] = -torch.inf
     return float(scores.log_softmax(1).gather(1, torch.tensor(ids)[:, None]).sum())

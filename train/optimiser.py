@@ -1,9 +1,10 @@
 """Adam and how its learning rate moves over a run."""
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from train.config import OptimisationConfig
 
@@ -18,6 +19,19 @@ def build_optimiser(module: nn.Module, config: OptimisationConfig) -> torch.opti
         weight_decay=config.weight_decay,
         fused=True,
     )
+
+
+def clip(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+    """Shorten all gradients together to a norm of at most ``most``; () what it was before.
+
+    One that is not finite is the caller's to notice.
+    """
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    # A pass over memory is spared where all would be multiplied by one. A GPU is not asked: it
+    # would be waited for.
+    if not norm.is_cpu or not norm <= most:
+        nn.utils.clip_grads_with_norm_(parameters, most, norm)
+    return norm
 
 
 def learning_rate(config: OptimisationConfig, progress: float) -> float:

@@ -5,17 +5,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dialog_service.models.affine import RowsLinear
 from dialog_service.models.bridge import Bridge, joined
 from dialog_service.models.config import DecoderConfig
 from dialog_service.models.dropout import Dropout
 from dialog_service.models.recurrence import State, build_recurrence, product
 
 
+def real_places(lengths: Tensor, width: int) -> Tensor:
+    """Where real tokens are in (B, width) ids of (B,) lengths, flattened: (N,), row after row."""
+    is_real = torch.arange(width, device=lengths.device) < lengths[:, None]
+    return is_real.flatten().nonzero().squeeze(1)
+
+
 class Decoder(nn.Module):
     """One recurrence from a zero state, and the map from its states to words.
 
-    ``features`` stops before the vocabulary: training compares (B T, O) features with the words
-    block by block and never holds all (B, T, V) scores; decoding scores one step at a time.
+    ``features`` stops before the vocabulary: training compares (N, O) features with the words
+    block by block and never holds all (N, V) scores; decoding scores one step at a time.
     Where the bridge says so, the signal takes the place of the begin-of-sequence embedding.
     """
 
@@ -40,14 +47,15 @@ class Decoder(nn.Module):
             signal: (B, G), from the bridge.
 
         Returns:
-            (B, T, O); undefined at padding.
+            (N, O) of the real tokens, row after row.
         """
         given = self.dropout(joined(self.embedding(inputs), signal))
         if self.is_signal_first_word:
             first = joined(signal, signal)[:, None].to(given.dtype)  # (B, 1, 2E)
             given = torch.cat([first, given[:, 1:]], dim=1)
-        hidden = self.recurrence.sequence(given, lengths)  # (B, T, H)
-        features: Tensor = self.activation(self.projection(self.output_dropout(hidden)))
+        hidden = self.recurrence.sequence(given, lengths).flatten(0, 1)  # (B T, H)
+        real = hidden[real_places(lengths, inputs.shape[1])]  # (N, H)
+        features: Tensor = self.activation(self.projection(self.output_dropout(real)))
         return features
 
     def logits(self, features: Tensor) -> Tensor:
@@ -80,7 +88,7 @@ class Decoder(nn.Module):
     def _scored(self, given: Tensor, state: State) -> tuple[Tensor, State]:
         state = self.recurrence.step(given, state)
         features = state[0]
-        if isinstance(self.projection, nn.Linear):
+        if isinstance(self.projection, RowsLinear):
             features = product(features, self.projection.weight, self.projection.bias)
         features = self.activation(features)
         return product(features, self.output.weight, self.output.bias), state
@@ -89,7 +97,7 @@ class Decoder(nn.Module):
 class _Head(NamedTuple):
     """From hidden states to words: (.., H) -> (.., O) -> (.., O) -> (.., V)."""
 
-    projection: nn.Linear | nn.Identity
+    projection: RowsLinear | nn.Identity
     activation: nn.Tanh | nn.Identity
     output: nn.Linear
 
@@ -99,10 +107,10 @@ def _head(config: DecoderConfig, embedding: nn.Embedding) -> _Head:
     size, (words, width) = config.hidden_size, embedding.weight.shape
     match config.kind:
         case "gru":
-            projection = nn.Linear(size, config.projection_size)
+            projection = RowsLinear(size, config.projection_size)
             head = _Head(projection, nn.Tanh(), nn.Linear(config.projection_size, words))
         case "lstm" if config.tied_output:
-            head = _Head(nn.Linear(size, width), nn.Identity(), nn.Linear(width, words))
+            head = _Head(RowsLinear(size, width), nn.Identity(), nn.Linear(width, words))
             head.output.weight = embedding.weight
         case "lstm":
             head = _Head(nn.Identity(), nn.Identity(), nn.Linear(size, words))

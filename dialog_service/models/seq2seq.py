@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dialog_service.models.bridge import build_bridge
 from dialog_service.models.config import ModelConfig
-from dialog_service.models.decoder import build_decoder
+from dialog_service.models.decoder import build_decoder, real_places
 from dialog_service.models.distributions import DiagonalGaussian
 from dialog_service.models.encoder import BidirectionalEncoder, build_encoder
 from dialog_service.models.posterior import Belief, build_posterior
@@ -33,6 +33,11 @@ class Batch(NamedTuple):
     targets: Tensor
     target_lengths: Tensor
 
+    @property
+    def real(self) -> Tensor:
+        """(N,) places of the responses' real tokens, row after row, among all (B T)."""
+        return real_places(self.target_lengths, self.targets.shape[1])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
@@ -51,7 +56,7 @@ class Inference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOutput:
-    """What one pass yields: beliefs about z, one draw z (B, Z), features (B, T, O)."""
+    """What one pass yields: beliefs about z, one draw z (B, Z), features (N, O)."""
 
     inference: Inference
     z: Tensor
@@ -136,7 +141,7 @@ class LatentSeq2Seq(nn.Module):
         return belief
 
     def features(self, batch: Batch, z: Tensor, context: Tensor) -> Tensor:
-        """What the vocabulary layer sees of B responses under teacher forcing.
+        """What the vocabulary layer sees of B responses' N real tokens under teacher forcing.
 
         Args:
             batch: B examples.
@@ -144,7 +149,7 @@ class LatentSeq2Seq(nn.Module):
             context: (B, C) states of their contexts.
 
         Returns:
-            (B, T, O); undefined at padding.
+            (N, O), row after row.
         """
         signal = self.bridge(z, self.bridge.share(context))
         return self.decoder.features(batch.inputs, batch.target_lengths, signal)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from dialog_service.models.seq2seq import Batch
 from train.config import OptimisationConfig, RunConfig
@@ -52,3 +53,10 @@ def tiny_batch(rows: int = 5, *, seed: int = 0) -> Batch:
         targets=targets,
         target_lengths=response_lengths,
     )
+
+
+def padded(features: Tensor, batch: Batch) -> Tensor:
+    """(N, O) of a batch's real tokens -> (B, T, O), zeros at padding."""
+    places = features.new_zeros(batch.targets.numel(), features.shape[1])
+    places[batch.real] = features
+    return places.view(*batch.targets.shape, -1)

@@ -15,7 +15,8 @@ from dialog_service.models.dropout import Dropout
 from dialog_service.models.recurrence import CellKind, Parts, Recurrence, build_recurrence
 from dialog_service.models.seq2seq import build_model
 from train.kernels import MOST_NATS, Kernels, explain_kernels, find_kernels, hasten, kernels
-from train.kernels.kernels import Losses, Reading, Walked, WalkGrads, route
+from train.kernels.kernels import Losses, Operands, Reading, Walked, WalkGrads, route
+from train.kernels.linear import CompiledAffine
 from train.launch import launched
 from train.learner import Learner
 from train.objectives import reconstruction as loss_module
@@ -133,11 +134,16 @@ def threads(count: int) -> Iterator[None]:
 
 @needs_kernels
 @each_kind
-def test_a_walk_s_bits_do_not_depend_on_threads(compiled: Kernels, kind: CellKind) -> None:
-    layer = layer_of(kind, 40, 48)
-    x, lengths = rows_of((130, 11, 40, 48))
+@pytest.mark.parametrize("rows", [5, 64, 70, 130])
+@pytest.mark.parametrize(("inputs", "units"), [(40, 48), (3, 5), (130, 160)])
+def test_a_walk_s_bits_do_not_depend_on_threads(
+    compiled: Kernels, kind: CellKind, rows: int, inputs: int, units: int
+) -> None:
+    """Whether each group has a thread, or all threads a group, or of units some and others none."""
+    layer = layer_of(kind, inputs, units)
+    x, lengths = rows_of((rows, 11, inputs, units))
     found = []
-    for count in (1, 2, 3):
+    for count in (1, 2, 3, 7):
         with threads(count):
             walked, back = both_ways(compiled, layer, x, lengths)
         found.append((walked.hidden, back.inputs, *back.parts))
@@ -169,8 +175,7 @@ def compared(rows: int, width: int, words: int) -> tuple[Tensor, Tensor, Tensor,
 
 
 def losses_of(compiled: Kernels, parts: tuple[Tensor, ...]) -> Losses:
-    features, weight, bias, targets = (part.detach() for part in parts)
-    return compiled.cross_entropy(features, weight, bias, targets)
+    return compiled.cross_entropy(Operands(*(part.detach() for part in parts)))
 
 
 @needs_kernels
@@ -191,6 +196,68 @@ def test_a_cross_entropy_is_the_library_s(
     assert close(found.target_scores, scores.gather(1, targets[:, None])[:, 0])
     for ours, theirs in zip(found[2:], wanted, strict=True):
         assert close(ours, theirs)
+
+
+@needs_kernels
+def test_the_scale_is_the_gradients_alone(compiled: Kernels) -> None:
+    parts = Operands(*(part.detach() for part in compared(33, 40, 300)))
+    plain, scaled = compiled.cross_entropy(parts), compiled.cross_entropy(parts, scale=0.25)
+    assert torch.equal(plain.nats, scaled.nats)
+    for one, quarter in zip(plain[2:], scaled[2:], strict=True):
+        assert torch.equal(one / 4, quarter)  # a power of two rounds nothing
+
+
+@needs_kernels
+def test_no_rows_have_no_gradients(compiled: Kernels) -> None:
+    found = losses_of(compiled, compared(0, 40, 300))
+    assert len(found.nats) == 0
+    assert not found.weight_grad.any()
+    assert not found.bias_grad.any()
+
+
+LINEAR_SIZES = {
+    "one": (1, 1, 1),
+    "few": (5, 7, 9),
+    "a row more": (33, 40, 33),
+    "whole": (64, 96, 32),
+    "long": (1100, 256, 200),
+}
+each_linear_size = pytest.mark.parametrize("size", LINEAR_SIZES.values(), ids=list(LINEAR_SIZES))
+
+
+def linear_of(size: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, weights and biases."""
+    rows, inputs, outputs = size
+    torch.manual_seed(rows)
+    return torch.randn(rows, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
+
+
+@needs_kernels
+@each_linear_size
+def test_a_linear_layer_is_the_library_s(compiled: Kernels, size: tuple[int, int, int]) -> None:
+    x, weight, bias = (part.requires_grad_() for part in linear_of(size))
+    wanted = functional.linear(x, weight, bias)
+    found = CompiledAffine(compiled)(x, weight, bias)
+    assert close(found, wanted)
+    grad = torch.randn_like(wanted)
+    ours = torch.autograd.grad(found, (x, weight, bias), grad)
+    theirs = torch.autograd.grad(wanted, (x, weight, bias), grad)
+    assert all(close(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+@needs_kernels
+def test_a_linear_layer_s_rows_depend_neither_on_threads_nor_on_company(compiled: Kernels) -> None:
+    x, weight, bias = linear_of((1100, 40, 50))
+    grad = torch.randn(1100, 50)
+    found = []
+    for count in (1, 2, 3):
+        with threads(count):
+            found.append((compiled.linear(x, weight, bias), *compiled.linear_back(x, weight, grad)))
+    for other in found[1:]:
+        assert all(torch.equal(one, same) for one, same in zip(found[0], other, strict=True))
+    one = slice(1050, 1051)
+    assert torch.equal(compiled.linear(x[one], weight, bias), found[0][0][one])
+    assert torch.equal(compiled.linear_back(x[one], weight, grad[one])[0], found[0][1][one])
 
 
 @needs_kernels
@@ -250,10 +317,10 @@ def test_what_the_kernels_would_misread_is_refused(compiled: Kernels) -> None:
         (features, weight, bias, targets.int()),
     ):
         with pytest.raises(TypeError, match="the kernels read torch"):
-            compiled.cross_entropy(*wrong)
+            compiled.cross_entropy(Operands(*wrong))
     for target in (-1, 30):
         with pytest.raises(IndexError, match="targets"):
-            compiled.cross_entropy(features, weight, bias, torch.full((6,), target))
+            compiled.cross_entropy(Operands(features, weight, bias, torch.full((6,), target)))
     layer = layer_of("gru", 7, 9)
     x, lengths = rows_of((5, 4, 7, 9))
     for given, counted in ((x.bfloat16(), lengths), (x, lengths.int())):
@@ -264,6 +331,10 @@ def test_what_the_kernels_would_misread_is_refused(compiled: Kernels) -> None:
             compiled.walk(Reading("gru", route(lengths * 0 + length)), x, detached(layer))
     with pytest.raises(TypeError, match="the kernels read torch"):
         compiled.drop_out(x.double(), 64, seed=5)
+    with pytest.raises(TypeError, match="the kernels read torch"):
+        compiled.linear(features.bfloat16(), weight, bias)
+    with pytest.raises(TypeError, match="the kernels read torch"):
+        compiled.linear_back(features, weight, torch.ones(6, 30).double())
 
 
 def test_weights_that_are_narrow_already_are_left_to_torch() -> None:

@@ -1,10 +1,13 @@
 """The learning rate over a run."""
 
+import math
+
 import pytest
+import torch
 from torch import nn
 
 from train.config import OptimisationConfig
-from train.optimiser import build_optimiser, learning_rate
+from train.optimiser import build_optimiser, clip, learning_rate
 from train.presets import PAPER, SMALL
 
 
@@ -57,3 +60,21 @@ def test_adam_has_the_configs_values():
     (group,) = build_optimiser(nn.Linear(2, 2), config(weight_decay=0.1)).param_groups
     assert (group["lr"], group["weight_decay"], group["betas"]) == (1e-3, 0.1, (0.9, 0.999))
     assert SMALL.wasserstein.optimisation.weight_decay == 0.0
+
+
+@pytest.mark.parametrize("most", [0.5, 13.0, 100.0])
+def test_gradients_are_clipped_as_the_library_clips_them(most: float):
+    layers = nn.Linear(2, 2), nn.Linear(2, 2)
+    for layer in layers:
+        layer.weight.grad = torch.tensor([[3.0, 4.0], [0.0, 12.0]])  # of norm 13; biases have none
+    found = clip(list(layers[0].parameters()), most)
+    wanted = nn.utils.clip_grad_norm_(layers[1].parameters(), most)
+    assert found == wanted == 13
+    torch.testing.assert_close(layers[0].weight.grad, layers[1].weight.grad)
+
+
+def test_a_norm_that_is_no_number_spoils_every_gradient():
+    layer = nn.Linear(2, 2)
+    layer.weight.grad, layer.bias.grad = torch.full((2, 2), math.nan), torch.ones(2)
+    assert clip(list(layer.parameters()), 1.0).isnan()
+    assert layer.bias.grad.isnan().all()

@@ -14,7 +14,7 @@ from dialog_service.models.seq2seq import Batch, LatentSeq2Seq, ModelOutput
 from train.benchmark.workbench import PROGRESS, Workbench
 from train.objectives.objective import Step
 from train.objectives.reconstruction import reconstruction
-from train.optimiser import build_optimiser
+from train.optimiser import build_optimiser, clip
 
 
 def _nothing() -> None:
@@ -149,7 +149,7 @@ class _Parts:
                 parameter.grad = grad
 
         def update() -> None:
-            nn.utils.clip_grad_norm_(parameters, optimisation.clip_norm)
+            clip(parameters, optimisation.clip_norm)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from dialog_service.models.decoder import Decoder
 from dialog_service.models.dropout import Dropout
 from dialog_service.models.recurrence import Recurrence
-from dialog_service.models.seq2seq import PAD_ID, Batch, ModelOutput
+from dialog_service.models.seq2seq import Batch, ModelOutput
 from train.benchmark.figures import PlainStep
 from train.benchmark.measurement import Effort
 from train.benchmark.workbench import PROGRESS, Workbench
@@ -68,6 +68,8 @@ def plain_copy(training_pass: TrainingPass) -> TrainingPass:
             case Recurrence():
                 module.walk = None
                 module.sequence = partial(_library_sequence, module)  # type: ignore[method-assign]
+            case nn.Embedding():
+                module.sparse = False
             case Dropout():
                 rate = module.dropped_levels / 256
                 module.forward = partial(_library_dropout, module, rate)  # type: ignore[method-assign]
@@ -98,10 +100,9 @@ def plain_loss(training_pass: TrainingPass, batch: Batch) -> Tensor:
 
 
 def _plain_reconstruction(decoder: Decoder, batch: Batch, features: Tensor) -> Tensor:
-    scores = decoder.logits(features).flatten(0, 1).float()  # (B T, V)
-    summed = functional.cross_entropy(
-        scores, batch.targets.flatten(), ignore_index=PAD_ID, reduction="sum"
-    )
+    scores = decoder.logits(features).float()  # (N, V)
+    targets = batch.targets.flatten()[batch.real]
+    summed = functional.cross_entropy(scores, targets, reduction="sum")
     return summed / len(batch.targets)
 
 

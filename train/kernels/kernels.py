@@ -36,15 +36,26 @@ class _Walk(ctypes.Structure):
     ]
 
 
+class _Linear(ctypes.Structure):
+    """``linear::Linear``."""
+
+    _fields_ = [
+        *fields(COUNT, "threads rows inputs outputs"),
+        *fields(POINTER, "x weight bias right y"),
+        *fields(POINTER, "grad turned seen x_grad weight_grad"),
+    ]
+
+
 class _Words(ctypes.Structure):
     """``words::Words``."""
 
     _fields_ = [
         *fields(COUNT, "threads rows width words part"),
         *fields(POINTER, "features weight bias targets"),
-        *fields(POINTER, "narrow powers_of_two turned forward backward"),
-        *fields(POINTER, "powers shares sums grads turned_grad"),
+        *fields(POINTER, "narrow powers_of_two scaled forward backward"),
+        *fields(POINTER, "powers shares sums grads"),
         *fields(POINTER, "target_scores nats features_grad weight_grad bias_grad"),
+        *fields(ctypes.c_float, "scale"),
     ]
 
 
@@ -110,11 +121,20 @@ class WalkGrads(NamedTuple):
     parts: Parts
 
 
+class Operands(NamedTuple):
+    """What is compared: (N, O) features, (V, O) weights, (V,) biases, (N,) targets."""
+
+    features: Tensor
+    weight: Tensor
+    bias: Tensor
+    targets: Tensor
+
+
 class Losses(NamedTuple):
     """Of N rows: (N,) nats of the target, its (N,) score, and gradients of the summed powers.
 
-    The gradients are those of sum over rows of log sum over words of e^score: softmax without its
-    target.
+    The gradients are those of ``scale`` times the sum over rows of log sum over words of e^score:
+    softmax without its target.
     """
 
     nats: Tensor
@@ -155,7 +175,7 @@ class Kernels:
             active=x.new_empty(route.places, sizes.slots),
             cells=x.new_empty(route.places, sizes.whole_units),
         )
-        right, bias = sizes.right(), x.new_empty(sizes.slots)
+        right, bias = _room(sizes.depth, sizes.slots), x.new_empty(sizes.slots)
         call = _Walk(
             *sizes.counts(reading), *pointers(*route, x, *parts),
             *pointers(walked.seen, walked.active, walked.cells, right, bias, walked.hidden),
@@ -179,7 +199,7 @@ class Kernels:
         turned = grad.new_empty(route.places, sizes.depth, dtype=torch.bfloat16)
         bias_grads = grad.new_empty(route.groups, sizes.slots)
         input_grad, hidden_grad = (torch.empty_like(part) for part in parts[:2])
-        right = sizes.right()
+        right = _room(sizes.depth, sizes.slots)
         call = _Walk(
             *sizes.counts(reading), *pointers(*route, None, *parts),
             *pointers(walked.seen, walked.active, walked.cells, right, None, None),
@@ -204,20 +224,45 @@ class Kernels:
         self.library.drop_out(ctypes.byref(call))
         return found
 
-    def cross_entropy(
-        self, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
-    ) -> Losses:
-        """The losses of N rows of (N, O) features over V words, and gradients.
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """(N, I) rows, (O, I) weights and (O,) biases, float32 -> (N, O)."""
+        _check_type(torch.float32, x, weight, bias)
+        rows, (outputs, inputs) = len(x), weight.shape
+        x, y = x.contiguous(), x.new_empty(rows, outputs)
+        right = _room(_filled(inputs, _ROWS), _filled(outputs, _ROWS))
+        call = _Linear(
+            torch.get_num_threads(), rows, inputs, outputs, *pointers(x, weight, bias, right, y)
+        )
+        self.library.linear_forward(ctypes.byref(call))
+        return y
+
+    def linear_back(self, x: Tensor, weight: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of ``linear``'s rows and weights from the (N, O) one of what it gave."""
+        _check_type(torch.float32, x, weight, grad)
+        rows, (outputs, inputs) = len(x), weight.shape
+        x, grad = x.contiguous(), grad.contiguous()
+        x_grad, weight_grad = torch.empty_like(x), torch.empty_like(weight)
+        whole, width = _filled(outputs, _ROWS), _filled(inputs, _ROWS)
+        right = _room(whole, width)
+        turned, seen = (_room(_filled(rows, _ROWS), size) for size in (whole, width))
+        call = _Linear(
+            torch.get_num_threads(), rows, inputs, outputs,
+            *pointers(x, weight, None, right, None, grad, turned, seen, x_grad, weight_grad),
+        )  # fmt: skip
+        self.library.linear_backward(ctypes.byref(call))
+        return x_grad, weight_grad
+
+    def cross_entropy(self, given: Operands, *, scale: float = 1.0) -> Losses:
+        """The losses of N rows of features over V words, and gradients.
 
         Args:
-            features: (N, O) float32.
-            weight: (V, O) float32.
-            bias: (V,) float32.
-            targets: (N,) int64 ids below V.
+            given: float32, and int64 ids below V.
+            scale: of the gradients.
 
         Returns:
             What is exact where no target has ``MOST_NATS`` or more.
         """
+        features, weight, bias, targets = given
         _check_type(torch.float32, features, weight, bias)
         _check_type(torch.int64, targets)
         _check_range("targets", targets, 0, len(weight) - 1)
@@ -226,29 +271,27 @@ class Kernels:
         words, threads = len(weight), torch.get_num_threads()
         part = min(_filled(rows, _ROWS), _PART)
         whole_width, whole_words = _filled(width, _ROWS), _filled(words, _CHUNK)
-        narrow = functools.partial(torch.empty, dtype=torch.bfloat16)
         room = (
-            narrow(_filled(rows, _ROWS), _spaced(width, _ROWS)),
+            _room(_filled(rows, _ROWS), _spaced(width, _ROWS)),
             torch.empty(_filled(rows, _ROWS) + whole_words),
-            narrow(part, whole_width),
-            narrow(whole_words, whole_width),
-            narrow(whole_words, whole_width),
-            narrow(part, whole_words),
-            narrow(part),
+            _room(part, whole_width),
+            _room(whole_words, whole_width),
+            _room(whole_words, whole_width),
+            _room(part, whole_words),
+            _room(part),
             torch.empty(whole_words // _CHUNK, part),
             torch.empty(threads, part, whole_width),
-            torch.empty(whole_width, _spaced(whole_words, _ROWS // 2)),
         )
         found = Losses(
             nats=torch.empty(rows),
             target_scores=torch.empty(rows),
             features_grad=torch.empty_like(features),
-            weight_grad=torch.zeros_like(weight),
-            bias_grad=torch.zeros(words),
+            weight_grad=torch.empty_like(weight) if rows else torch.zeros_like(weight),
+            bias_grad=torch.empty(words) if rows else torch.zeros(words),
         )
         call = _Words(
             threads, rows, width, words, part, *pointers(features, weight, bias, targets, *room),
-            *pointers(found.target_scores, found.nats, *found[2:]),
+            *pointers(found.target_scores, found.nats, *found[2:]), scale,
         )  # fmt: skip
         if rows:
             self.library.cross_entropy(ctypes.byref(call))
@@ -280,10 +323,6 @@ class _Sizes(NamedTuple):
     def slots(self) -> int:
         return _SLOTS * self.whole_units
 
-    def right(self) -> Tensor:
-        """Room for the weights in tiles."""
-        return torch.empty(self.depth, self.slots, dtype=torch.bfloat16)
-
     def counts(self, reading: Reading) -> tuple[int, ...]:
         kind, route, *manner = reading
         return (torch.get_num_threads(), _KINDS[kind], *self, route.groups, *manner)
@@ -295,6 +334,11 @@ class _Sizes(NamedTuple):
         if kind == "lstm":
             return each.flatten(), each.flatten()
         return each[:3].flatten(), each[[0, 1, 3]].flatten()
+
+
+def _room(*shape: int) -> Tensor:
+    """For as many narrow numbers."""
+    return torch.empty(shape, dtype=torch.bfloat16)
 
 
 def _filled(count: int, multiple: int) -> int:
@@ -336,6 +380,8 @@ def explain_kernels() -> str:
 _CALLS: dict[str, type[ctypes.Structure]] = {
     "walk_forward": _Walk,
     "walk_backward": _Walk,
+    "linear_forward": _Linear,
+    "linear_backward": _Linear,
     "cross_entropy": _Words,
     "drop_out": _Dropout,
 }

@@ -84,6 +84,38 @@ inline void store(const __m512i (&rows)[kTile], Narrow* tile) {
   for (int64_t i = 0; i < kTile; ++i) _mm512_storeu_si512(tile + i * kDepth, rows[i]);
 }
 
+// A tile of a right matrix from sixteen of its columns, `column(lane)`, each in a row of `count`
+// numbers of which those from `first` are meant; nothing where there is none.
+template <typename Column>
+inline void pack_columns(const Column& column, int64_t first, int64_t count, Narrow* tile) {
+  __m512i rows[kTile];
+  for (int64_t lane = 0; lane < kTile; ++lane) {
+    const float* from = column(lane);
+    rows[lane] = from ? narrow_part(from, first, count) : _mm512_setzero_si512();
+  }
+  turn(rows);
+  store(rows, tile);
+}
+
+// Two rows of such a tile, likewise, from two rows of the matrix.
+inline void pack_pair(const float* even, const float* odd, int64_t first, int64_t count,
+                      Narrow* to) {
+  _mm512_storeu_si512(to, pairs(loaded(even ? even + first : even, count - first),
+                                loaded(odd ? odd + first : odd, count - first)));
+}
+
+// A tile of a left matrix from thirty-two rows of what it turns, sixteen numbers of each.
+inline void turn_rows(const Narrow* from, int64_t width, Narrow* tile) {
+  __m512i rows[kTile];
+  for (int64_t pair = 0; pair < kTile; ++pair) {
+    const Narrow* even = from + 2 * pair * width;
+    const __m512i odd = _mm512_slli_epi32(widened(even + width), 16);
+    rows[pair] = _mm512_or_si512(widened(even), odd);
+  }
+  turn(rows);
+  store(rows, tile);
+}
+
 // A distance between rows at which the cache keeps tiles of neighbours apart: an odd number of its
 // lines.
 constexpr int64_t spaced(int64_t width, int64_t line) {
@@ -171,6 +203,7 @@ struct Share {
   int64_t first;
   int64_t last;
 
+  Share(int64_t first, int64_t last) : first(first), last(last) {}
   Share(int64_t count, int64_t part, int64_t parts)
       : first(count * part / parts), last(count * (part + 1) / parts) {}
 };

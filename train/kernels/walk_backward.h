@@ -23,17 +23,15 @@ inline void pack_backward(const Walk& w, int64_t block) {
       const float* odd = weights_of(w, is_input, slot, unit + 1);
       const int64_t tile = block * 2 + pair / kTile;
       for (int64_t column = part.first * 2; column < part.last * 2; ++column) {
-        const int64_t first = (column - part.first * 2) * kTile, left = part.width - first;
-        const __m512i values = matrices::pairs(matrices::loaded(even ? even + first : even, left),
-                                               matrices::loaded(odd ? odd + first : odd, left));
-        _mm512_storeu_si512(w.right + (column * deep + tile) * kSize + pair % kTile * kDepth,
-                            values);
+        const int64_t first = (column - part.first * 2) * kTile;
+        matrices::pack_pair(even, odd, first, part.width,
+                            w.right + (column * deep + tile) * kSize + pair % kTile * kDepth);
       }
     }
   }
 }
 
-// One thread's gradients between steps, thirty-two rows each.
+// A group's gradients between steps, thirty-two rows each.
 struct Carried {
   std::vector<float> seen;    // of what the product saw: the input and the state before
   std::vector<float> cell;    // (32, whole units)
@@ -146,62 +144,71 @@ inline void retreat(const Walk& w, const Place& first, const matrices::Share& sh
     retreat(w, {first.group, first.step, piece % kTile * 2, first.block + piece / kTile}, carried);
 }
 
-inline void write_input_grads(const Walk& w, int64_t group, int64_t step, const Carried& carried) {
+// Of the tiles of inputs from `first` to before `last`.
+inline void write_input_grads(const Walk& w, const Place& at, const matrices::Share& tiles,
+                              const Carried& carried) {
+  const int64_t first = tiles.first * kTile, last = std::min(tiles.last * kTile, w.inputs);
+  if (first >= last) return;
   for (int64_t place = 0; place < kRows; ++place) {
-    const Row row(w, group, place);
-    if (step < row.length)
-      std::memcpy(w.x_grad + row.input(w, step) * w.inputs,
-                  &carried.seen[place * carried.seen_width], w.inputs * sizeof(float));
+    const Row row(w, at.group, place);
+    if (at.step < row.length)
+      std::memcpy(w.x_grad + row.input(w, at.step) * w.inputs + first,
+                  &carried.seen[place * carried.seen_width + first],
+                  (last - first) * sizeof(float));
   }
 }
 
-// Sixteen numbers of what the product saw at a step, turned: a tile of those by thirty-two rows.
-inline void turn(const Walk& w, int64_t number, int64_t column) {
-  const Narrow* seen = w.seen + number * kRows * w.seen_width() + column * kTile;
-  __m512i rows[kTile];
-  for (int64_t pair = 0; pair < kTile; ++pair) {
-    const Narrow* even = seen + 2 * pair * w.seen_width();
-    const __m512i odd = _mm512_slli_epi32(matrices::widened(even + w.seen_width()), 16);
-    rows[pair] = _mm512_or_si512(matrices::widened(even), odd);
-  }
-  matrices::turn(rows);
-  matrices::store(rows, w.turned + (column * w.steps() + number) * kSize);
+// What the product saw at a step, tiles of sixteen numbers, turned for the weights' gradients.
+inline void turn(const Walk& w, int64_t number, const matrices::Share& columns) {
+  const Narrow* seen = w.seen + number * kRows * w.seen_width();
+  for (int64_t column = columns.first; column < columns.last; ++column)
+    matrices::turn_rows(seen + column * kTile, w.seen_width(),
+                        w.turned + (column * w.steps() + number) * kSize);
 }
 
-// The gradients of what a step saw, first those of the state: once they are there, sixteen units
-// at a time go on to the step before while the matrix unit works.
-inline void step_backward(const Walk& w, int64_t group, int64_t step, Carried& carried) {
-  const int64_t deep = w.slots() / kDepth, columns = w.depth() / kTile;
-  const int64_t between = w.whole_inputs() / kTile, units = step ? columns - between : 0;
-  const auto left = matrices::rows_of(carried.slots_of(step), carried.slots_width,
-                                      rows_at(w, group, step));
-  const int64_t number = w.first_step[group] + step;
+// The gradients of what a step saw, first those of the state: once they are there, thirty-two
+// units at a time go on to the step before while the matrix unit works.
+inline void step_backward(const Walk& w, const Place& at, const Team& team, Carried& carried) {
+  const int64_t deep = w.slots() / kDepth, between = w.whole_inputs() / kTile;
+  const auto left = matrices::rows_of(carried.slots_of(at.step), carried.slots_width,
+                                      rows_at(w, at.group, at.step));
   const auto multiply = [&](int64_t column, const auto& meanwhile) {
     matrices::multiply<false>(left, w.right + column * deep * kSize, deep, deep,
                               &carried.seen[column * kTile], carried.seen_width, meanwhile);
   };
-  // Until those are all made, and with the first of the input's.
-  for (int64_t unit = 0; unit < units; unit += 2)
-    multiply(between + unit, [&](int64_t part, int64_t parts) {
-      if (unit)
-        retreat(w, {group, step - 1, 0, unit - 2}, matrices::Share(kRows, part, parts), carried);
-    });
-  for (int64_t column = 0; column < between; column += 2)
-    multiply(column, [&](int64_t part, int64_t parts) {
-      if (units && !column)
-        retreat(w, {group, step - 1, 0, units - 2}, matrices::Share(kRows, part, parts), carried);
-    });
-  for (int64_t column = 0; column < columns; ++column) turn(w, number, column);
-  write_input_grads(w, group, step, carried);
+  // Units that have their gradients and wait to go on.
+  int64_t ready = -1;
+  const auto go_on = [&](int64_t part, int64_t parts) {
+    if (ready >= 0)
+      retreat(w, {at.group, at.step - 1, 0, ready}, matrices::Share(kRows, part, parts), carried);
+  };
+  const matrices::Share units = team.share(at.step ? w.whole_units() / kRows : 0);
+  for (int64_t pair = units.first; pair < units.last; ++pair) {
+    multiply(between + 2 * pair, go_on);
+    ready = 2 * pair;
+  }
+  const matrices::Share inputs = team.share(between / 2);
+  for (int64_t pair = inputs.first; pair < inputs.last; ++pair) {
+    multiply(2 * pair, go_on);
+    ready = -1;
+  }
+  go_on(0, 1);
+  turn(w, at.number(w) / kRows, team.share(w.depth() / kTile));
+  write_input_grads(w, at, {2 * inputs.first, 2 * inputs.last}, carried);
+  team.wait();
 }
 
-inline void walk_backward(const Walk& w, int64_t group, Carried& carried) {
-  std::fill_n(w.bias_grads + group * w.slots(), w.slots(), 0.0f);
+inline void walk_backward(const Walk& w, int64_t group, const Team& team, Carried& carried) {
   const int64_t last = w.steps(group) - 1;
-  for (int64_t unit = 0; unit < w.whole_units() / kTile; unit += 2)
-    retreat(w, {group, last, 0, unit}, matrices::Share(kRows, 0, 1), carried);
-  for (int64_t step = last; step >= 0; --step) step_backward(w, group, step, carried);
-  clear_padding(w, group, w.inputs, w.x_grad);
+  const matrices::Share units = team.share(w.whole_units() / kRows);
+  for (int64_t pair = units.first; pair < units.last; ++pair) {
+    std::fill_n(w.bias_grads + group * w.slots() + pair * 2 * kBlock, 2 * kBlock, 0.0f);
+    retreat(w, {group, last, 0, 2 * pair}, matrices::Share(kRows, 0, 1), carried);
+  }
+  team.wait();
+  for (int64_t step = last; step >= 0; --step)
+    step_backward(w, {group, step, 0, 0}, team, carried);
+  if (team.rank == 0) clear_padding(w, group, w.inputs, w.x_grad);
 }
 
 // Sixteen numbers of what the product saw by a slot of sixteen units, which is what `sums` has;
@@ -238,14 +245,17 @@ inline void find_weight_grads(const Walk& w, int64_t column, int64_t slots) {
 
 inline void backward(const Walk& w) {
   const int64_t columns = w.depth() / kRows, pairs = w.slots() / kRows;
+  Carried shared(w);
 #pragma omp parallel num_threads(int(w.threads))
   {
     const tiles::Tiles used(true);
 #pragma omp for schedule(static)
     for (int64_t block = 0; block < w.whole_units() / kTile; ++block) pack_backward(w, block);
-    Carried carried(w);
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t group = 0; group < w.groups; ++group) walk_backward(w, group, carried);
+    Carried own(w);
+    share_groups(
+        w, [&](int64_t group) { walk_backward(w, group, Team{0, 1}, own); },
+        [&](int64_t group, const Team& team) { walk_backward(w, group, team, shared); });
+#pragma omp barrier
 #pragma omp for schedule(static)
     for (int64_t task = 0; task < columns * pairs; ++task)
       find_weight_grads(w, task / pairs * 2, task % pairs * 2);

@@ -15,31 +15,32 @@ inline void pack_forward(const Walk& w, int64_t block, int64_t slot) {
   Narrow* tiles = w.right + (block * kSlots + slot) * w.depth() * kTile;
   for (const bool is_input : {true, false}) {
     const Part part = part_of(w, is_input);
-    for (int64_t step = part.first; step < part.last; ++step) {
-      __m512i rows[kTile];
-      for (int64_t lane = 0; lane < kTile; ++lane) {
-        const float* row = weights_of(w, is_input, slot, block * kTile + lane);
-        rows[lane] = row ? matrices::narrow_part(row, (step - part.first) * kDepth, part.width)
-                         : _mm512_setzero_si512();
-      }
-      matrices::turn(rows);
-      matrices::store(rows, tiles + step * kSize);
-    }
+    const auto weights = [&](int64_t lane) {
+      return weights_of(w, is_input, slot, block * kTile + lane);
+    };
+    for (int64_t step = part.first; step < part.last; ++step)
+      matrices::pack_columns(weights, (step - part.first) * kDepth, part.width,
+                             tiles + step * kSize);
   }
   for (int64_t lane = 0; lane < kTile; ++lane)
     w.bias[block * kBlock + slot * kTile + lane] = bias_of(w, slot, block * kTile + lane);
 }
 
 // What the rows that a step has are given; of the others nothing may reach the weights' gradients.
-inline void read_inputs(const Walk& w, int64_t group, int64_t step, Narrow* seen) {
+inline void read_inputs(const Walk& w, int64_t group, int64_t step, const Team& team) {
+  Narrow* seen = w.seen + (w.first_step[group] + step) * kRows * w.seen_width();
   const int64_t count = rows_at(w, group, step);
-  for (int64_t place = 0; place < count; ++place) {
-    const Row row(w, group, place);
+  const matrices::Share share = team.share(kRows);
+  for (int64_t place = share.first; place < share.last; ++place) {
     Narrow* here = seen + place * w.seen_width();
+    if (place >= count) {
+      std::fill_n(here, w.seen_width(), Narrow(0));
+      continue;
+    }
+    const Row row(w, group, place);
     matrices::narrow_row(w.x + row.input(w, step) * w.inputs, w.inputs, w.whole_inputs(), here);
     if (step == 0) std::fill_n(here + w.whole_inputs(), w.whole_units(), Narrow(0));
   }
-  std::fill_n(seen + count * w.seen_width(), (kRows - count) * w.seen_width(), Narrow(0));
 }
 
 inline void advance(const Walk& w, const Place& at, const float* sums) {
@@ -53,8 +54,8 @@ inline void advance(const Walk& w, const Place& at, const float* sums) {
   for (int64_t slot = 0; slot < kSlots; ++slot)
     _mm512_storeu_ps(w.active + at.slots(w) + slot * kTile, units.slot[slot]);
   _mm512_storeu_ps(w.cells + at.cells(w), after.kept);
-  if (at.step + 1 < w.steps(at.group)) matrices::narrow(after.hidden, w.seen + at.state_after(w));
   const Row row(w, at.group, at.row);
+  if (at.step + 1 < row.length) matrices::narrow(after.hidden, w.seen + at.state_after(w));
   const int64_t unit = at.block * kTile;
   if (unit < w.units && row.has_state(w, at.step))
     _mm512_mask_storeu_ps(w.hidden + row.state(w, at.step) * w.units + unit,
@@ -62,13 +63,13 @@ inline void advance(const Walk& w, const Place& at, const float* sums) {
 }
 
 // One step: while the matrix unit sums up sixteen units, those before get their new state.
-inline void step_forward(const Walk& w, int64_t group, int64_t step) {
+inline void step_forward(const Walk& w, int64_t group, int64_t step, const Team& team) {
   alignas(64) float sums[2][kRows * kBlock];
-  Narrow* seen = w.seen + (w.first_step[group] + step) * kRows * w.seen_width();
-  read_inputs(w, group, step, seen);
+  const Narrow* seen = w.seen + (w.first_step[group] + step) * kRows * w.seen_width();
   const int64_t count = rows_at(w, group, step);
   const auto left = matrices::rows_of(seen, w.seen_width(), count);
-  const int64_t depth = w.depth() / kDepth, blocks = w.whole_units() / kTile;
+  const int64_t depth = w.depth() / kDepth;
+  const matrices::Share blocks = team.share(w.whole_units() / kTile);
   // A state of nothing adds nothing.
   const int64_t last = step ? depth : w.whole_inputs() / kDepth;
   const auto advance_part = [&](int64_t block, int64_t part, int64_t parts) {
@@ -76,21 +77,25 @@ inline void step_forward(const Walk& w, int64_t group, int64_t step) {
     for (int64_t row = share.first; row < share.last; ++row)
       advance(w, {group, step, row, block}, sums[block % 2] + row * kBlock);
   };
-  for (int64_t block = 0; block < blocks; ++block) {
+  for (int64_t block = blocks.first; block < blocks.last; ++block) {
     const Narrow* right = w.right + block * kSlots * depth * kSize;
     for (int64_t half = 0; half < 2; ++half)
       matrices::multiply<false>(
           left, right + half * 2 * depth * kSize, depth, last,
           sums[block % 2] + half * 2 * kTile, kBlock, [&](int64_t part, int64_t parts) {
-            if (block) advance_part(block - 1, half * parts + part, 2 * parts);
+            if (block > blocks.first) advance_part(block - 1, half * parts + part, 2 * parts);
           });
   }
-  advance_part(blocks - 1, 0, 1);
+  if (blocks.first < blocks.last) advance_part(blocks.last - 1, 0, 1);
 }
 
-inline void walk_forward(const Walk& w, int64_t group) {
-  for (int64_t step = 0; step < w.steps(group); ++step) step_forward(w, group, step);
-  if (!w.has_last) clear_padding(w, group, w.units, w.hidden);
+inline void walk_forward(const Walk& w, int64_t group, const Team& team) {
+  for (int64_t step = 0; step < w.steps(group); ++step) {
+    read_inputs(w, group, step, team);
+    team.wait();
+    step_forward(w, group, step, team);
+  }
+  if (!w.has_last && team.rank == 0) clear_padding(w, group, w.units, w.hidden);
 }
 
 inline void forward(const Walk& w) {
@@ -100,9 +105,9 @@ inline void forward(const Walk& w) {
 #pragma omp for schedule(static)
     for (int64_t column = 0; column < w.slots() / kTile; ++column)
       pack_forward(w, column / kSlots, column % kSlots);
-    // The longest come first, so that no thread begins them when the others are done.
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t group = 0; group < w.groups; ++group) walk_forward(w, group);
+    share_groups(
+        w, [&](int64_t group) { walk_forward(w, group, Team{0, 1}); },
+        [&](int64_t group, const Team& team) { walk_forward(w, group, team); });
   }
 }
 

@@ -1,7 +1,10 @@
 // A recurrent layer over whole sequences: what both ways share. Rows are sorted, longest first,
 // and taken thirty-two together from their first step to the last: one thread walks with them, and
-// waits for no other.
+// waits for no other. Groups that are left when every thread has had as many are walked by all
+// threads together, some units each, which wait for one another at every step.
 #pragma once
+
+#include <omp.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -65,6 +68,31 @@ struct Walk {
   int64_t steps() const { return first_step[groups]; }
   int64_t steps(int64_t group) const { return first_step[group + 1] - first_step[group]; }
 };
+
+// The threads that walk with a group.
+struct Team {
+  int64_t rank;
+  int64_t size;
+
+  // This one's pieces of `count`.
+  matrices::Share share(int64_t count) const { return {count, rank, size}; }
+  void wait() const {
+    if (size > 1) {
+#pragma omp barrier
+    }
+  }
+};
+
+// Every group is walked, by a thread or by all. To be called by all threads of a parallel region.
+template <typename Alone, typename Together>
+inline void share_groups(const Walk& w, const Alone& alone, const Together& together) {
+  const int64_t size = omp_get_num_threads(), single = w.groups / size * size;
+  // The longest come first, so that no thread begins them when the others are done.
+#pragma omp for schedule(dynamic, 1)
+  for (int64_t group = 0; group < single; ++group) alone(group);
+  for (int64_t group = single; group < w.groups; ++group)
+    together(group, Team{omp_get_thread_num(), size});
+}
 
 // One row of a group.
 struct Row {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "matrices.h"
 #include "tiles.h"
@@ -38,27 +39,26 @@ struct Words {
   // Room.
   Narrow* narrow;        // (whole rows, whole width and what spaces it): the features
   float* powers_of_two;  // (whole rows + whole words,): the targets' scores and the words' biases
-  Narrow* turned;        // tiles, whole width by part: the features over their rows' sums
+  Narrow* scaled;        // in tiles, part by width: the features over their rows' sums
   Narrow* forward;       // the weights in tiles, width by words
   Narrow* backward;      // and words by width
   Narrow* powers;        // in tiles, part by words
   Narrow* shares;        // (part,) one over the rows' sums
   float* sums;           // (chunks, part)
   float* grads;          // (threads, part, whole width)
-  float* turned_grad;    // (whole width, whole words and what spaces them)
   // What is found.
   float* target_scores;  // (rows,)
   float* nats;           // (rows,)
   float* features_grad;  // (rows, width), that of the sum of exponentials alone
   float* weight_grad;    // (words, width), likewise
   float* bias_grad;      // (words,), likewise
+  float scale;           // of the gradients
 
   int64_t whole_rows() const { return filled(rows, kRows); }
   int64_t whole_width() const { return filled(width, kDepth); }
   int64_t whole_words() const { return filled(words, kChunk); }
   int64_t chunks() const { return whole_words() / kChunk; }
   int64_t narrow_width() const { return matrices::spaced(width, kDepth); }
-  int64_t turned_width() const { return matrices::spaced(whole_words(), kTile); }
   float* target_powers() const { return powers_of_two; }
   float* bias_powers() const { return powers_of_two + whole_rows(); }
 
@@ -70,16 +70,10 @@ struct Words {
 // Sixteen words in tiles of the first product, width by words, and their bias.
 inline void pack_forward(const Words& w, int64_t first) {
   const int64_t depth = w.whole_width() / kDepth;
-  for (int64_t step = 0; step < depth; ++step) {
-    __m512i rows[kTile];
-    for (int64_t lane = 0; lane < kTile; ++lane) {
-      const float* weights = w.weights_of(first + lane);
-      rows[lane] = weights ? matrices::narrow_part(weights, step * kDepth, w.width)
-                           : _mm512_setzero_si512();
-    }
-    matrices::turn(rows);
-    matrices::store(rows, w.forward + (first / kTile * depth + step) * kSize);
-  }
+  for (int64_t step = 0; step < depth; ++step)
+    matrices::pack_columns([&](int64_t lane) { return w.weights_of(first + lane); },
+                           step * kDepth, w.width,
+                           w.forward + (first / kTile * depth + step) * kSize);
   // What is no word has no power.
   for (int64_t word = first; word < first + kTile; ++word)
     w.bias_powers()[word] = word < w.words ? w.bias[word] * numbers::kLog2E : -INFINITY;
@@ -91,13 +85,9 @@ inline void pack_backward(const Words& w, int64_t first) {
   for (int64_t pair = 0; pair < kTile; ++pair) {
     const float* even = w.weights_of(first + 2 * pair);
     const float* odd = w.weights_of(first + 2 * pair + 1);
-    for (int64_t column = 0; column < w.whole_width() / kTile; ++column) {
-      const int64_t at = column * kTile, left = w.width - at;
-      _mm512_storeu_si512(
-          w.backward + (column * deep + first / kDepth) * kSize + pair * kDepth,
-          matrices::pairs(matrices::loaded(even ? even + at : even, left),
-                          matrices::loaded(odd ? odd + at : odd, left)));
-    }
+    for (int64_t column = 0; column < w.whole_width() / kTile; ++column)
+      matrices::pack_pair(even, odd, column * kTile, w.width,
+                          w.backward + (column * deep + first / kDepth) * kSize + pair * kDepth);
   }
 }
 
@@ -211,34 +201,48 @@ inline void score(const Words& w, const Part& part, int64_t chunk, float* grads)
   }
 }
 
-// A row's loss, its features' gradient, and its features over its sum for the weights'.
-inline void finish_row(const Words& w, const Part& part, int64_t row) {
-  const int64_t number = part.first + row, deep = part.whole() / kRows;
-  const bool is_there = number < w.rows;
-  float sum = 0;
-  for (int64_t chunk = 0; chunk < w.chunks(); ++chunk) sum += w.sums[chunk * w.part + row];
-  const float share = is_there ? 1 / sum : 0;
-  Narrow narrow[kTile];
-  matrices::narrow(_mm512_set1_ps(share), narrow);
-  w.shares[row] = narrow[0];
-  if (is_there) w.nats[number] = std::log(sum);
-  for (int64_t i = 0; i < w.whole_width(); i += kTile) {
-    __m512 grad = _mm512_setzero_ps();
-    for (int64_t thread = 0; thread < omp_get_num_threads(); ++thread)
-      grad = _mm512_add_ps(
-          grad, _mm512_loadu_ps(w.grads + (thread * w.part + row) * w.whole_width() + i));
-    if (is_there && i < w.width)
-      _mm512_mask_storeu_ps(w.features_grad + number * w.width + i,
-                            numbers::first_lanes(w.width - i),
-                            _mm512_mul_ps(grad, _mm512_set1_ps(share)));
-    const __m512 given =
-        is_there ? matrices::loaded(w.features + number * w.width + i, w.width - i)
-                 : _mm512_setzero_ps();
-    alignas(32) Narrow turned[kTile];
-    matrices::narrow(_mm512_mul_ps(given, _mm512_set1_ps(share)), turned);
-    Narrow* tile = w.turned + (i / kTile * deep + row / kRows) * kSize + row % kRows;
-    for (int64_t lane = 0; lane < kTile; ++lane) tile[lane * kDepth] = turned[lane];
+// A row's loss; what its powers are multiplied with to be its share of the gradients.
+inline float finish_row(const Words& w, const Part& part, int64_t row) {
+  const int64_t number = part.first + row;
+  Narrow narrow[kTile] = {};
+  float share = 0;
+  if (number < w.rows) {
+    float sum = 0;
+    for (int64_t chunk = 0; chunk < w.chunks(); ++chunk) sum += w.sums[chunk * w.part + row];
+    w.nats[number] = std::log(sum);
+    share = w.scale / sum;
+    matrices::narrow(_mm512_set1_ps(share), narrow);
   }
+  w.shares[row] = narrow[0];
+  return share;
+}
+
+// Sixteen features of a row times its share, and their gradient.
+inline __m512 finish_features(const Words& w, const Part& part, int64_t row, int64_t first,
+                              float share) {
+  const int64_t number = part.first + row;
+  if (number >= w.rows) return _mm512_setzero_ps();
+  __m512 grad = _mm512_setzero_ps();
+  for (int64_t thread = 0; thread < omp_get_num_threads(); ++thread)
+    grad = _mm512_add_ps(
+        grad, _mm512_loadu_ps(w.grads + (thread * w.part + row) * w.whole_width() + first));
+  const __m512 shares = _mm512_set1_ps(share);
+  const int64_t left = w.width - first, at = number * w.width + first;
+  if (left > 0)
+    _mm512_mask_storeu_ps(w.features_grad + at, numbers::first_lanes(left),
+                          _mm512_mul_ps(grad, shares));
+  return _mm512_mul_ps(matrices::loaded(w.features + at, left), shares);
+}
+
+// Two rows' losses, their features' gradients, and their features over their sums.
+inline void finish_rows(const Words& w, const Part& part, int64_t row) {
+  const int64_t deep = part.whole() / kRows;
+  const float even = finish_row(w, part, row), odd = finish_row(w, part, row + 1);
+  for (int64_t first = 0; first < w.whole_width(); first += kTile)
+    _mm512_storeu_si512(
+        w.scaled + (first / kTile * deep + row / kRows) * kSize + row % kRows * kTile,
+        matrices::pairs(finish_features(w, part, row, first, even),
+                        finish_features(w, part, row + 1, first, odd)));
 }
 
 inline void add_bias_grad(const Words& w, const Part& part, int64_t word) {
@@ -258,35 +262,38 @@ inline void add_bias_grad(const Words& w, const Part& part, int64_t word) {
                         _mm512_add_ps(before, sum));
 }
 
-// The gradient of thirty-two words' weights, turned.
-inline void add_weight_grad(const Words& w, const Part& part, int64_t word) {
+// Thirty-two words by thirty-two of their weights: `sums` onto the gradient.
+inline void add_weights(const Words& w, const Part& part, int64_t word, int64_t column,
+                        const float* sums) {
+  for (int64_t row = 0; row < std::min(kRows, w.words - word); ++row)
+    for (int64_t at = column; at < std::min(column + kRows, w.width); at += kTile) {
+      float* grad = w.weight_grad + (word + row) * w.width + at;
+      const __m512 sum = _mm512_load_ps(sums + row * kRows + at - column);
+      const __m512 before = part.first ? matrices::loaded(grad, w.width - at)
+                                       : _mm512_setzero_ps();
+      _mm512_mask_storeu_ps(grad, numbers::first_lanes(w.width - at), _mm512_add_ps(before, sum));
+    }
+}
+
+// The gradient of thirty-two words' weights: their powers, turned in `room`, by the features.
+inline void add_weight_grad(const Words& w, const Part& part, int64_t word, Narrow* room) {
   const int64_t deep = part.whole() / kRows;
   const Narrow* powers = w.powers + word / kTile * deep * kSize;
-  for (int64_t column = 0; column < w.whole_width() / kTile; column += 2) {
-    const auto left = matrices::tiled(w.turned + column * deep * kSize, deep);
-    float* grads = w.turned_grad + column * kTile * w.turned_width() + word;
-    if (part.first)
-      matrices::multiply<true>(left, powers, deep, deep, grads, w.turned_width(),
-                               matrices::idle);
-    else
-      matrices::multiply<false>(left, powers, deep, deep, grads, w.turned_width(),
-                                matrices::idle);
+  for (int64_t tile = 0; tile < 2 * deep; ++tile) {
+    __m512i rows[kTile];
+    for (int64_t i = 0; i < kTile; ++i)
+      rows[i] = _mm512_loadu_si512(powers + tile * kSize + i * kDepth);
+    matrices::turn(rows);
+    matrices::store(rows, room + tile * kSize);
+  }
+  alignas(64) float sums[kRows * kRows];
+  for (int64_t column = 0; column < w.whole_width(); column += kRows) {
+    matrices::multiply<false>(matrices::tiled(room, deep), w.scaled + column / kTile * deep * kSize,
+                              deep, deep, sums, kRows, matrices::idle);
+    add_weights(w, part, word, column, sums);
   }
   add_bias_grad(w, part, word);
   add_bias_grad(w, part, word + kTile);
-}
-
-// Of sixteen words, the right way round.
-inline void write_weight_grad(const Words& w, int64_t word) {
-  for (int64_t column = 0; column < w.width; column += kTile) {
-    __m512i rows[kTile];
-    for (int64_t i = 0; i < kTile; ++i)
-      rows[i] = _mm512_loadu_si512(w.turned_grad + (column + i) * w.turned_width() + word);
-    matrices::turn(rows);
-    for (int64_t lane = 0; lane < std::min(kTile, w.words - word); ++lane)
-      _mm512_mask_storeu_epi32(w.weight_grad + (word + lane) * w.width + column,
-                               numbers::first_lanes(w.width - column), rows[lane]);
-  }
 }
 
 inline void add_part(const Words& w, const Part& part) {
@@ -296,9 +303,11 @@ inline void add_part(const Words& w, const Part& part) {
 #pragma omp for schedule(static)
   for (int64_t chunk = 0; chunk < w.chunks(); ++chunk) score(w, part, chunk, grads);
 #pragma omp for schedule(static)
-  for (int64_t row = 0; row < part.whole(); ++row) finish_row(w, part, row);
+  for (int64_t row = 0; row < part.whole(); row += 2) finish_rows(w, part, row);
+  std::vector<Narrow> room(2 * part.whole() * kTile);
 #pragma omp for schedule(static)
-  for (int64_t word = 0; word < w.whole_words(); word += kRows) add_weight_grad(w, part, word);
+  for (int64_t word = 0; word < w.whole_words(); word += kRows)
+    add_weight_grad(w, part, word, room.data());
 }
 
 inline void cross_entropy(const Words& w) {
@@ -306,15 +315,15 @@ inline void cross_entropy(const Words& w) {
   {
     const tiles::Tiles used(true);
 #pragma omp for schedule(static) nowait
-    for (int64_t word = 0; word < w.whole_words(); word += kTile) pack_forward(w, word);
-#pragma omp for schedule(static) nowait
-    for (int64_t word = 0; word < w.whole_words(); word += kDepth) pack_backward(w, word);
+    for (int64_t word = 0; word < w.whole_words(); word += kDepth) {
+      pack_forward(w, word);
+      pack_forward(w, word + kTile);
+      pack_backward(w, word);
+    }
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < w.whole_rows(); ++row) read_row(w, row);
     for (int64_t first = 0; first < w.rows; first += w.part)
       add_part(w, {first, std::min(w.part, w.rows - first)});
-#pragma omp for schedule(static)
-    for (int64_t word = 0; word < w.words; word += kTile) write_weight_grad(w, word);
   }
 }
 

@@ -16,7 +16,7 @@ from torch.distributions.kl import kl_divergence
 from torch.nn import functional
 
 from dialog_service.models.distributions import DiagonalGaussian
-from dialog_service.models.seq2seq import PAD_ID, Batch, Inference, LatentSeq2Seq
+from dialog_service.models.seq2seq import Batch, Inference, LatentSeq2Seq
 from train.metrics.health import LikelihoodKind
 from train.metrics.intervals import Estimate, Sums, bootstrap, resampled_sums
 
@@ -84,20 +84,17 @@ def response_nats(model: LatentSeq2Seq, batch: Batch, z: Tensor, context: Tensor
 def _some_nats(model: LatentSeq2Seq, batch: Batch, z: Tensor, context: Tensor) -> Tensor:
     draws = len(z)
     repeated = Batch(*(_repeated(part, draws) for part in batch))
-    features = model.features(repeated, z.flatten(0, 1), _repeated(context, draws))  # (K B, T, O)
-    real = repeated.targets != PAD_ID
-    blocks = zip(
-        features[real].split(SCORED_TOKENS),
-        repeated.targets[real].split(SCORED_TOKENS),
-        strict=True,
-    )
+    features = model.features(repeated, z.flatten(0, 1), _repeated(context, draws))  # (N, O)
+    real, targets = repeated.real, repeated.targets
+    ids = targets.flatten()[real]
+    blocks = zip(features.split(SCORED_TOKENS), ids.split(SCORED_TOKENS), strict=True)
     losses = [
         functional.cross_entropy(model.decoder.logits(block).float(), ids, reduction="none")
         for block, ids in blocks
     ]
-    nats = torch.zeros(real.shape, dtype=torch.float64, device=z.device)
-    nats = nats.masked_scatter(real, torch.cat(losses).double())
-    return nats.sum(dim=1).view(draws, -1)
+    nats = torch.zeros(targets.numel(), dtype=torch.float64, device=z.device)
+    nats[real] = torch.cat(losses).double()
+    return nats.view(targets.shape).sum(dim=1).view(draws, -1)
 
 
 def divergence_from_prior(inference: Inference) -> Tensor | None:

@@ -4,13 +4,25 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from dialog_service.models.decoder import Decoder
-from dialog_service.models.seq2seq import PAD_ID, Batch
-from train.kernels import MOST_NATS, Kernels, find_kernels
+from dialog_service.models.seq2seq import Batch
+from train.kernels import MOST_NATS, Kernels, Losses, Operands, find_kernels
 
 BLOCK_ROWS = 1024
+
+
+class Weighing(NamedTuple):
+    """What the loss makes of its rows.
+
+    ``label_smoothing`` is the share of each target that is spread evenly over the V words; the sum
+    over the rows is multiplied by ``scale``.
+    """
+
+    label_smoothing: float = 0.0
+    scale: float = 1.0
 
 
 def reconstruction(
@@ -24,21 +36,19 @@ def reconstruction(
     Args:
         decoder: whose vocabulary layer scores the features.
         batch: B examples.
-        features: (B, T, O) of the responses under teacher forcing.
+        features: (N, O) of the responses' real tokens under teacher forcing.
         label_smoothing: share of each target that is spread evenly over the V words.
 
     Returns:
         () nats per example.
     """
-    real = batch.targets != PAD_ID  # (B, T)
-    summed = blocked_cross_entropy(
-        features[real],
+    return blocked_cross_entropy(
+        features,
         decoder.output.weight,
         decoder.output.bias,
-        batch.targets[real],
-        label_smoothing=label_smoothing,
+        batch.targets.flatten()[batch.real],
+        weighing=Weighing(label_smoothing, 1 / len(batch.targets)),
     )
-    return summed / len(batch.targets)
 
 
 def blocked_cross_entropy(
@@ -47,7 +57,7 @@ def blocked_cross_entropy(
     bias: Tensor,
     targets: Tensor,
     *,
-    label_smoothing: float = 0.0,
+    weighing: Weighing = Weighing(),
 ) -> Tensor:
     """Summed cross-entropy of a linear layer over V words, a block of rows at a time.
 
@@ -59,26 +69,27 @@ def blocked_cross_entropy(
         weight: (V, O).
         bias: (V,).
         targets: (N,) ids.
-        label_smoothing: share of each target that is spread evenly over the V words.
+        weighing: of the rows.
 
     Returns:
-        () nats, summed over the rows.
+        () nats, summed over the rows, times the scale.
     """
     kind = features.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
     if torch.is_grad_enabled():
-        summed: Tensor = _BlockedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            features, weight, bias, targets, _Manner(dtype, label_smoothing)
+        scaled: Tensor = _BlockedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            features, weight, bias, targets, _Manner(dtype, *weighing)
         )
-        return summed
+        return scaled
     features, weight = features.to(dtype), weight.to(dtype)
     blocks = zip(features.split(BLOCK_ROWS), targets.split(BLOCK_ROWS), strict=True)
     scores = ((_scores(block, weight, bias), ids) for block, ids in blocks)
+    smoothing = weighing.label_smoothing
     nats = [
-        functional.cross_entropy(score, ids, reduction="sum", label_smoothing=label_smoothing)
+        functional.cross_entropy(score, ids, reduction="sum", label_smoothing=smoothing)
         for score, ids in scores
     ]
-    return torch.stack(nats).sum()
+    return torch.stack(nats).sum() * weighing.scale
 
 
 def _scores(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -88,33 +99,11 @@ def _scores(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _Manner(NamedTuple):
-    """The type of the products, and the share of each target that is spread over all words."""
+    """The type of the products, and the weighing."""
 
     dtype: torch.dtype
     label_smoothing: float
-
-
-class _Operands(NamedTuple):
-    """What is compared: (N, O) features, (V, O) weights, (V,) biases, (N,) targets."""
-
-    features: Tensor
-    weight: Tensor
-    bias: Tensor
-    targets: Tensor
-
-
-class _Softmax(NamedTuple):
-    """Of N rows: (N,) nats of the targets, their (N,) scores, and the gradients of softmax.
-
-    These are of the sum over rows of log sum over words of e^score, like features, weights and
-    biases; the targets' half of the gradients is not in them.
-    """
-
-    nats: Tensor
-    target_scores: Tensor
-    features_grad: Tensor
-    weight_grad: Tensor
-    bias_grad: Tensor
+    scale: float
 
 
 class _BlockedCrossEntropy(torch.autograd.Function):
@@ -132,48 +121,56 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         manner: _Manner,
     ) -> Tensor:
-        dtype, smoothing = manner
-        given = _Operands(features, weight, bias, targets)
-        is_mixed = dtype == torch.bfloat16 and weight.dtype == torch.float32
-        kernels = find_kernels() if is_mixed and weight.device.type == "cpu" else None
-        softmax = None if kernels is None else _by_kernels(given, kernels)
-        if softmax is None:
-            softmax = _by_torch(given, dtype)
-        features_grad, weight_grad, bias_grad = softmax[2:]
-        seen, weight_ = features.to(dtype).to(weight.dtype), weight.to(dtype)
-        summed = softmax.nats.sum()
+        given = Operands(features, weight, bias, targets)
+        dtype, smoothing, scale = manner
+        losses = _losses(given, manner)
+        features_grad, weight_grad, bias_grad = losses[2:]
+        seen, summed = features.to(dtype).to(weight.dtype), losses.nats.sum()
         # The targets' half of the scores' gradient: one word a row, and all words alike.
-        sharp, spread = 1 - smoothing, smoothing / len(bias)
-        features_grad -= sharp * weight_[targets]
+        sharp, spread = (1 - smoothing) * scale, smoothing / len(bias)
+        features_grad -= sharp * weight[targets].to(dtype)
         weight_grad.index_add_(0, targets, seen, alpha=-sharp)
         bias_grad.index_add_(0, targets, torch.ones_like(targets, dtype=bias.dtype), alpha=-sharp)
         if spread:
-            words = weight_.to(weight.dtype).sum(dim=0)
+            words = weight.to(dtype).to(weight.dtype).sum(dim=0)
             of_all = seen.sum(dim=0) @ words + len(targets) * bias.sum()
-            summed += smoothing * softmax.target_scores.sum() - spread * of_all
-            features_grad -= spread * words
-            weight_grad -= spread * seen.sum(dim=0)
-            bias_grad -= spread * len(targets)
+            summed += smoothing * losses.target_scores.sum() - spread * of_all
+            features_grad -= scale * spread * words
+            weight_grad -= scale * spread * seen.sum(dim=0)
+            bias_grad -= scale * spread * len(targets)
         ctx.save_for_backward(features_grad.to(features.dtype), weight_grad, bias_grad)
-        return summed
+        return summed * scale
 
     @staticmethod
+    @once_differentiable
     def backward(
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         features_grad, weight_grad, bias_grad = ctx.saved_tensors  # type: ignore[attr-defined]
+        # A pass over all words' gradients is spared where it would change nothing; to ask a GPU
+        # would take longer.
+        if grad.is_cpu and grad == 1:
+            return features_grad, weight_grad, bias_grad, None, None
         return features_grad * grad, weight_grad * grad, bias_grad * grad, None, None
 
 
-def _by_kernels(given: _Operands, kernels: Kernels) -> _Softmax | None:
+def _losses(given: Operands, manner: _Manner) -> Losses:
+    """By the kernels where they can, else by torch."""
+    weight = given.weight
+    is_mixed = manner.dtype == torch.bfloat16 and weight.dtype == torch.float32
+    kernels = find_kernels() if is_mixed and weight.is_cpu else None
+    found = None if kernels is None else _by_kernels(given, kernels, manner.scale)
+    return found or _by_torch(given, manner)
+
+
+def _by_kernels(given: Operands, kernels: Kernels, scale: float) -> Losses | None:
     """None where a target is so unlikely that the kernels do not tell the words above it apart."""
-    features, *others = given
-    found = kernels.cross_entropy(features.float(), *others)
-    is_exact = bool((found.nats < MOST_NATS).all())
-    return _Softmax(*found) if is_exact else None
+    found = kernels.cross_entropy(given._replace(features=given.features.float()), scale=scale)
+    return found if bool((found.nats < MOST_NATS).all()) else None
 
 
-def _by_torch(given: _Operands, dtype: torch.dtype) -> _Softmax:
+def _by_torch(given: Operands, manner: _Manner) -> Losses:
+    dtype = manner.dtype
     features, weight = given.features.to(dtype), given.weight.to(dtype)
     nats, target_scores = torch.empty(2, len(features), device=features.device)
     features_grad = torch.empty_like(features, dtype=given.weight.dtype)
@@ -188,9 +185,9 @@ def _by_torch(given: _Operands, dtype: torch.dtype) -> _Softmax:
         nats[rows] = (total.log() + top - of_target)[:, 0]
         target_scores[rows] = of_target[:, 0]
         # Rows are divided where they are narrow: among the features, not the words.
-        share = total.reciprocal()
+        share = manner.scale / total
         bias_grad += (share.T @ powers)[0]
         narrow = powers.to(dtype)
         features_grad[rows] = (narrow @ weight) * share
         weight_grad += narrow.T @ (features[rows] * share).to(dtype)
-    return _Softmax(nats, target_scores, features_grad, weight_grad, bias_grad)
+    return Losses(nats, target_scores, features_grad, weight_grad, bias_grad)

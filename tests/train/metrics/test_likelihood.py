@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.distributions.kl import kl_divergence
-from variants_under_test import tiny_batch, tiny_config
+from variants_under_test import padded, tiny_batch, tiny_config
 
 from dialog_service.models.distributions import DiagonalGaussian
 from dialog_service.models.seq2seq import Batch, LatentSeq2Seq, build_model
@@ -84,7 +84,8 @@ def test_a_response_costs_what_its_words_cost_one_at_a_time():
         found = response_nats(model, batch, z, inference.context)
         for draw, codes in enumerate(z):
             features = model.features(batch, codes, inference.context)
-            scores = model.decoder.logits(features).log_softmax(-1).double()  # (B, T, V)
+            scores = model.decoder.logits(padded(features, batch))  # (B, T, V)
+            scores = scores.log_softmax(-1).double()
             for row, length in enumerate(batch.target_lengths.tolist()):
                 words = [scores[row, t, batch.targets[row, t]] for t in range(length)]
                 assert float(found[draw, row]) == pytest.approx(-float(sum(words)), rel=1e-6)

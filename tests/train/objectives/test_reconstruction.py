@@ -4,11 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from variants_under_test import tiny_batch, tiny_config
+from variants_under_test import padded, tiny_batch, tiny_config
 
 from dialog_service.models.seq2seq import build_model
 from train.objectives import reconstruction as module
-from train.objectives.reconstruction import blocked_cross_entropy, reconstruction
+from train.objectives.reconstruction import (
+    Weighing,
+    blocked_cross_entropy,
+    reconstruction,
+)
 
 ROWS = {"none": 0, "one": 1, "one block": 1024, "a row more": 1025, "three blocks": 2500}
 each_count = pytest.mark.parametrize("rows", ROWS.values(), ids=list(ROWS))
@@ -42,18 +46,26 @@ def test_the_value_is_the_library_s_with_and_without_a_gradient(
 ) -> None:
     parts = layer(rows)
     wanted = by_the_library(*parts, smoothing)
-    torch.testing.assert_close(blocked_cross_entropy(*parts, label_smoothing=smoothing), wanted)
+    torch.testing.assert_close(blocked_cross_entropy(*parts, weighing=Weighing(smoothing)), wanted)
     with torch.no_grad():
-        torch.testing.assert_close(blocked_cross_entropy(*parts, label_smoothing=smoothing), wanted)
+        torch.testing.assert_close(
+            blocked_cross_entropy(*parts, weighing=Weighing(smoothing)), wanted
+        )
 
 
 @each_count
 @each_smoothing
-def test_every_gradient_is_the_library_s(rows: int, smoothing: float) -> None:
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+@pytest.mark.parametrize("factor", [1.0, 3.0])  # one is handed on as it is
+def test_every_gradient_is_the_library_s(
+    rows: int, smoothing: float, scale: float, factor: float
+) -> None:
     *learnt, targets = layer(rows)
-    ours = blocked_cross_entropy(*learnt, targets, label_smoothing=smoothing)
-    found = torch.autograd.grad(3 * ours, learnt)
-    wanted = torch.autograd.grad(3 * by_the_library(*learnt, targets, smoothing), learnt)
+    ours = blocked_cross_entropy(*learnt, targets, weighing=Weighing(smoothing, scale))
+    found = torch.autograd.grad(ours, learnt, torch.tensor(factor))
+    wanted_ours = scale * by_the_library(*learnt, targets, smoothing)
+    torch.testing.assert_close(ours, wanted_ours)
+    wanted = torch.autograd.grad(wanted_ours, learnt, torch.tensor(factor))
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
@@ -103,7 +115,7 @@ def test_a_loss_is_nats_per_example_with_the_end_and_without_padding() -> None:
     batch = tiny_batch()
     output = model(batch)
     found = reconstruction(model.decoder, batch, output.features)
-    scores = model.decoder.logits(output.features).log_softmax(-1)  # (B, T, V)
+    scores = model.decoder.logits(padded(output.features, batch)).log_softmax(-1)  # (B, T, V)
     summed = torch.zeros(())
     for row, length in enumerate(batch.target_lengths.tolist()):
         for step in range(length):

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dialog_service.compiled import COUNT, POINTER, BuildError, Source, fields, opened, pointers
+from dialog_service.compiled import BuildError, Source, opened, pointers
 from dialog_service.models.recurrence import CellKind, Parts
+from train.kernels.structures import DropoutCall, LinearCall, WalkCall, WordsCall
 
 SOURCE = Source(Path(__file__).parent, "step")
 # A target's; above, words may not be told apart. Less than ``words::kMostNats``, where powers are
@@ -21,51 +22,6 @@ _CHUNK = 256  # words that are
 _PART = 1024  # rows whose powers are held at once
 _SLOTS = 4
 _KINDS: dict[CellKind, int] = {"lstm": 0, "gru": 1}
-
-
-class _Walk(ctypes.Structure):
-    """``walks::Walk``."""
-
-    _fields_ = [
-        *fields(COUNT, "threads kind rows width inputs units groups is_reversed has_last"),
-        *fields(POINTER, "order lengths first_step"),
-        *fields(POINTER, "x input_weight hidden_weight input_bias hidden_bias"),
-        *fields(POINTER, "seen active cells right bias hidden"),
-        *fields(POINTER, "grad slot_grads turned bias_grads x_grad"),
-        *fields(POINTER, "input_weight_grad hidden_weight_grad"),
-    ]
-
-
-class _Linear(ctypes.Structure):
-    """``linear::Linear``."""
-
-    _fields_ = [
-        *fields(COUNT, "threads rows inputs outputs"),
-        *fields(POINTER, "x weight bias right y"),
-        *fields(POINTER, "grad turned seen x_grad weight_grad"),
-    ]
-
-
-class _Words(ctypes.Structure):
-    """``words::Words``."""
-
-    _fields_ = [
-        *fields(COUNT, "threads rows width words part"),
-        *fields(POINTER, "features weight bias targets"),
-        *fields(POINTER, "narrow powers_of_two scaled forward backward"),
-        *fields(POINTER, "powers shares sums grads"),
-        *fields(POINTER, "target_scores nats features_grad weight_grad bias_grad"),
-        *fields(ctypes.c_float, "scale"),
-    ]
-
-
-class _Dropout(ctypes.Structure):
-    """``dropout::Dropout``."""
-
-    _fields_ = [
-        *fields(COUNT, "threads count dropped seed"),
-        *fields(POINTER, "values found"),
-    ]
 
 
 class Route(NamedTuple):
@@ -176,7 +132,7 @@ class Kernels:
             cells=x.new_empty(route.places, sizes.whole_units),
         )
         right, bias = _room(sizes.depth, sizes.slots), x.new_empty(sizes.slots)
-        call = _Walk(
+        call = WalkCall(
             *sizes.counts(reading), *pointers(*route, x, *parts),
             *pointers(walked.seen, walked.active, walked.cells, right, bias, walked.hidden),
         )  # fmt: skip
@@ -200,7 +156,7 @@ class Kernels:
         bias_grads = grad.new_empty(route.groups, sizes.slots)
         input_grad, hidden_grad = (torch.empty_like(part) for part in parts[:2])
         right = _room(sizes.depth, sizes.slots)
-        call = _Walk(
+        call = WalkCall(
             *sizes.counts(reading), *pointers(*route, None, *parts),
             *pointers(walked.seen, walked.active, walked.cells, right, None, None),
             *pointers(grad, slot_grads, turned, bias_grads, x_grad, input_grad, hidden_grad),
@@ -217,7 +173,7 @@ class Kernels:
         _check_type(torch.float32, values)
         values = values.contiguous()
         found = torch.empty_like(values)
-        call = _Dropout(
+        call = DropoutCall(
             torch.get_num_threads(), values.numel(), dropped_levels, seed,
             *pointers(values, found),
         )  # fmt: skip
@@ -230,7 +186,7 @@ class Kernels:
         rows, (outputs, inputs) = len(x), weight.shape
         x, y = x.contiguous(), x.new_empty(rows, outputs)
         right = _room(_filled(inputs, _ROWS), _filled(outputs, _ROWS))
-        call = _Linear(
+        call = LinearCall(
             torch.get_num_threads(), rows, inputs, outputs, *pointers(x, weight, bias, right, y)
         )
         self.library.linear_forward(ctypes.byref(call))
@@ -245,7 +201,7 @@ class Kernels:
         whole, width = _filled(outputs, _ROWS), _filled(inputs, _ROWS)
         right = _room(whole, width)
         turned, seen = (_room(_filled(rows, _ROWS), size) for size in (whole, width))
-        call = _Linear(
+        call = LinearCall(
             torch.get_num_threads(), rows, inputs, outputs,
             *pointers(x, weight, None, right, None, grad, turned, seen, x_grad, weight_grad),
         )  # fmt: skip
@@ -289,7 +245,7 @@ class Kernels:
             weight_grad=torch.empty_like(weight) if rows else torch.zeros_like(weight),
             bias_grad=torch.empty(words) if rows else torch.zeros(words),
         )
-        call = _Words(
+        call = WordsCall(
             threads, rows, width, words, part, *pointers(features, weight, bias, targets, *room),
             *pointers(found.target_scores, found.nats, *found[2:]), scale,
         )  # fmt: skip
@@ -378,12 +334,12 @@ def explain_kernels() -> str:
 
 
 _CALLS: dict[str, type[ctypes.Structure]] = {
-    "walk_forward": _Walk,
-    "walk_backward": _Walk,
-    "linear_forward": _Linear,
-    "linear_backward": _Linear,
-    "cross_entropy": _Words,
-    "drop_out": _Dropout,
+    "walk_forward": WalkCall,
+    "walk_backward": WalkCall,
+    "linear_forward": LinearCall,
+    "linear_backward": LinearCall,
+    "cross_entropy": WordsCall,
+    "drop_out": DropoutCall,
 }
 
 

@@ -25,6 +25,9 @@ class Weighing(NamedTuple):
     scale: float = 1.0
 
 
+PLAIN = Weighing()
+
+
 def reconstruction(
     decoder: Decoder, batch: Batch, features: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:
@@ -57,7 +60,7 @@ def blocked_cross_entropy(
     bias: Tensor,
     targets: Tensor,
     *,
-    weighing: Weighing = Weighing(),
+    weighing: Weighing = PLAIN,
 ) -> Tensor:
     """Summed cross-entropy of a linear layer over V words, a block of rows at a time.
 

@@ -45,12 +45,12 @@ def test_the_value_is_the_library_s_with_and_without_a_gradient(
     rows: int, smoothing: float
 ) -> None:
     parts = layer(rows)
-    wanted = by_the_library(*parts, smoothing)
-    torch.testing.assert_close(blocked_cross_entropy(*parts, weighing=Weighing(smoothing)), wanted)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            blocked_cross_entropy(*parts, weighing=Weighing(smoothing)), wanted
-        )
+    wanted = by_the_library(*parts, smoothing) / 2
+    weighing = Weighing(smoothing, scale=0.5)
+    for has_gradient in (True, False):
+        with torch.set_grad_enabled(has_gradient):
+            found = blocked_cross_entropy(*parts, weighing=weighing)
+        torch.testing.assert_close(found, wanted)
 
 
 @each_count

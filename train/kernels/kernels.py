@@ -231,8 +231,6 @@ class Kernels:
             _room(_filled(rows, _ROWS), _spaced(width, _ROWS)),
             torch.empty(_filled(rows, _ROWS) + whole_words),
             _room(part, whole_width),
-            _room(whole_words, whole_width),
-            _room(whole_words, whole_width),
             _room(part, whole_words),
             _room(part),
             torch.empty(whole_words // _CHUNK, part),

@@ -34,7 +34,7 @@ class WordsCall(ctypes.Structure):
     _fields_ = [
         *fields(COUNT, "threads rows width words part"),
         *fields(POINTER, "features weight bias targets"),
-        *fields(POINTER, "narrow powers_of_two scaled forward backward"),
+        *fields(POINTER, "narrow powers_of_two scaled"),
         *fields(POINTER, "powers shares sums grads"),
         *fields(POINTER, "target_scores nats features_grad weight_grad bias_grad"),
         *fields(ctypes.c_float, "scale"),

@@ -40,8 +40,6 @@ struct Words {
   Narrow* narrow;        // (whole rows, whole width and what spaces it): the features
   float* powers_of_two;  // (whole rows + whole words,): the targets' scores and the words' biases
   Narrow* scaled;        // in tiles, part by width: the features over their rows' sums
-  Narrow* forward;       // the weights in tiles, width by words
-  Narrow* backward;      // and words by width
   Narrow* powers;        // in tiles, part by words
   Narrow* shares;        // (part,) one over the rows' sums
   float* sums;           // (chunks, part)
@@ -67,29 +65,31 @@ struct Words {
   }
 };
 
-// Sixteen words in tiles of the first product, width by words, and their bias.
-inline void pack_forward(const Words& w, int64_t first) {
-  const int64_t depth = w.whole_width() / kDepth;
-  for (int64_t step = 0; step < depth; ++step)
-    matrices::pack_columns([&](int64_t lane) { return w.weights_of(first + lane); },
-                           step * kDepth, w.width,
-                           w.forward + (first / kTile * depth + step) * kSize);
-  // What is no word has no power.
-  for (int64_t word = first; word < first + kTile; ++word)
-    w.bias_powers()[word] = word < w.words ? w.bias[word] * numbers::kLog2E : -INFINITY;
-}
+// A chunk of words: their weights in tiles, width by words and words by width.
+struct Chunk {
+  constexpr static int64_t kDeep = kChunk / kDepth;  // tiles of words by width
+  std::vector<Narrow> forward;
+  std::vector<Narrow> backward;
+  int64_t first = 0;
 
-// Thirty-two words in tiles of the second product, words by width.
-inline void pack_backward(const Words& w, int64_t first) {
-  const int64_t deep = w.whole_words() / kDepth;
-  for (int64_t pair = 0; pair < kTile; ++pair) {
-    const float* even = w.weights_of(first + 2 * pair);
-    const float* odd = w.weights_of(first + 2 * pair + 1);
-    for (int64_t column = 0; column < w.whole_width() / kTile; ++column)
-      matrices::pack_pair(even, odd, column * kTile, w.width,
-                          w.backward + (column * deep + first / kDepth) * kSize + pair * kDepth);
+  explicit Chunk(const Words& w)
+      : forward(kChunk * w.whole_width()), backward(kChunk * w.whole_width()) {}
+
+  void pack(const Words& w, int64_t number) {
+    first = number * kChunk;
+    const int64_t depth = w.whole_width() / kDepth;
+    for (int64_t word = 0; word < kChunk; word += kTile)
+      for (int64_t step = 0; step < depth; ++step)
+        matrices::pack_columns([&](int64_t lane) { return w.weights_of(first + word + lane); },
+                               step * kDepth, w.width,
+                               &forward[(word / kTile * depth + step) * kSize]);
+    for (int64_t word = 0; word < kChunk; word += 2)
+      for (int64_t column = 0; column < w.whole_width() / kTile; ++column)
+        matrices::pack_pair(
+            w.weights_of(first + word), w.weights_of(first + word + 1), column * kTile, w.width,
+            &backward[(column * kDeep + word / kDepth) * kSize + word % kDepth * kTile]);
   }
-}
+};
 
 inline __m512 rounded(__m512 x) {
   const __m512i wide = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
@@ -166,38 +166,39 @@ inline void raise(const Words& w, const Part& part, const Powers& at, int64_t pa
 
 // A chunk of words for thirty-two rows: while the matrix unit scores thirty-two words, those
 // before are raised.
-inline void score_rows(const Words& w, const Part& part, int64_t chunk, int64_t row, Narrow* rows) {
+inline void score_rows(const Words& w, const Part& part, const Chunk& chunk, int64_t row,
+                       Narrow* rows) {
   alignas(64) float scores[2][kRows * kRows];
   alignas(64) float sums[kRows * kTile] = {};
-  const int64_t depth = w.whole_width() / kDepth, first = chunk * kChunk;
+  const int64_t depth = w.whole_width() / kDepth;
   const auto left =
       matrices::rows_of(w.narrow + (part.first + row) * w.narrow_width(), w.narrow_width());
   const auto raise_part = [&](int64_t word, const matrices::Share& share) {
-    const Powers at{scores[word / kRows % 2], rows, sums, row, first + word};
+    const Powers at{scores[word / kRows % 2], rows, sums, row, chunk.first + word};
     for (int64_t pair = share.first; pair < share.last; ++pair) raise(w, part, at, pair);
   };
   for (int64_t word = 0; word < kChunk; word += kRows)
     matrices::multiply<false>(
-        left, w.forward + (first + word) / kTile * depth * kSize, depth, depth,
+        left, &chunk.forward[word / kTile * depth * kSize], depth, depth,
         scores[word / kRows % 2], kRows, [&](int64_t i, int64_t parts) {
           if (word) raise_part(word - kRows, matrices::Share(kTile, i, parts));
         });
   raise_part(kChunk - kRows, matrices::Share(kTile, 0, 1));
   for (int64_t i = 0; i < kRows; ++i)
-    w.sums[chunk * w.part + row + i] = _mm512_reduce_add_ps(_mm512_load_ps(sums + i * kTile));
+    w.sums[chunk.first / kChunk * w.part + row + i] = _mm512_reduce_add_ps(_mm512_load_ps(sums + i * kTile));
 }
 
 // A chunk of words for every row of a part, and what this thread adds to the features' gradient.
-inline void score(const Words& w, const Part& part, int64_t chunk, float* grads) {
+inline void score(const Words& w, const Part& part, const Chunk& chunk, float* grads) {
   alignas(64) Narrow rows[kRows * kPowersWidth];
-  const int64_t deep = w.whole_words() / kDepth, first = chunk * kChunk / kDepth;
   const auto powers = matrices::rows_of(rows, kPowersWidth);
   for (int64_t row = 0; row < part.whole(); row += kRows) {
     score_rows(w, part, chunk, row, rows);
     for (int64_t column = 0; column < w.whole_width() / kTile; column += 2)
-      matrices::multiply<true>(powers, w.backward + (column * deep + first) * kSize, deep,
-                               kChunk / kDepth, grads + row * w.whole_width() + column * kTile,
-                               w.whole_width(), matrices::idle);
+      matrices::multiply<true>(powers, &chunk.backward[column * Chunk::kDeep * kSize],
+                               Chunk::kDeep, Chunk::kDeep,
+                               grads + row * w.whole_width() + column * kTile, w.whole_width(),
+                               matrices::idle);
   }
 }
 
@@ -300,8 +301,12 @@ inline void add_part(const Words& w, const Part& part) {
   const int64_t thread = omp_get_thread_num(), whole = w.part * w.whole_width();
   float* grads = w.grads + thread * whole;
   std::fill_n(grads, whole, 0.0f);
+  Chunk chunk(w);
 #pragma omp for schedule(static)
-  for (int64_t chunk = 0; chunk < w.chunks(); ++chunk) score(w, part, chunk, grads);
+  for (int64_t number = 0; number < w.chunks(); ++number) {
+    chunk.pack(w, number);
+    score(w, part, chunk, grads);
+  }
 #pragma omp for schedule(static)
   for (int64_t row = 0; row < part.whole(); row += 2) finish_rows(w, part, row);
   std::vector<Narrow> room(2 * part.whole() * kTile);
@@ -314,12 +319,10 @@ inline void cross_entropy(const Words& w) {
 #pragma omp parallel num_threads(int(w.threads))
   {
     const tiles::Tiles used(true);
+// What is no word has no power.
 #pragma omp for schedule(static) nowait
-    for (int64_t word = 0; word < w.whole_words(); word += kDepth) {
-      pack_forward(w, word);
-      pack_forward(w, word + kTile);
-      pack_backward(w, word);
-    }
+    for (int64_t word = 0; word < w.whole_words(); ++word)
+      w.bias_powers()[word] = word < w.words ? w.bias[word] * numbers::kLog2E : -INFINITY;
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < w.whole_rows(); ++row) read_row(w, row);
     for (int64_t first = 0; first < w.rows; first += w.part)

@@ -1,4 +1,4 @@
-"""A linear layer over rows of which there are seldom the same number twice."""
+"""A linear layer over rows."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Affine = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class RowsLinear(nn.Linear):
-    """``nn.Linear`` over (N, I) rows, the real tokens of a batch.
+    """``nn.Linear`` over (N, I) rows.
 
     ``affine`` stands in for it under autocast, where training knows a faster way.
     """

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from dialog_service.models.affine import RowsLinear
 from dialog_service.models.config import BridgeConfig
 
 
@@ -39,13 +40,13 @@ class FirstAndEveryStepBridge(nn.Module):
         """Build the map of the code, Z -> E -> E, and that of the context, C -> E."""
         super().__init__()
         self.signal_size = embedding_dim
-        self.context = nn.Linear(context_size, embedding_dim)
+        self.context = RowsLinear(context_size, embedding_dim)
         self.code: nn.Module | None = None
         if latent_dim:
             self.code = nn.Sequential(
-                nn.Linear(latent_dim, embedding_dim),
+                RowsLinear(latent_dim, embedding_dim),
                 nn.ReLU(),
-                nn.Linear(embedding_dim, embedding_dim),
+                RowsLinear(embedding_dim, embedding_dim),
             )
 
     def share(self, context: Tensor) -> Tensor:

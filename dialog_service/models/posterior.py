@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from dialog_service.models.affine import RowsLinear
 from dialog_service.models.config import ConditionalGaussianPrior, PosteriorConfig
 from dialog_service.models.config import DiracPosterior as DiracConfig
 from dialog_service.models.config import GaussianPosterior as GaussianConfig
@@ -35,7 +36,7 @@ class DiracPosterior(nn.Module):
     def __init__(self, input_size: int, config: DiracConfig) -> None:
         """Build the linear map input_size -> Z."""
         super().__init__()
-        self.loc = nn.Linear(input_size, config.latent_dim)
+        self.loc = RowsLinear(input_size, config.latent_dim)
         _start_at(self.loc, config.initial_deviation)
 
     def forward(self, encoded: Tensor) -> Dirac:
@@ -53,10 +54,10 @@ class LinearGaussian(nn.Module):
     ) -> None:
         """Build both maps; the scale starts at ``initial_scale`` for every input."""
         super().__init__()
-        self.loc = nn.Linear(input_size, latent_dim)
+        self.loc = RowsLinear(input_size, latent_dim)
         if isinstance(config, GaussianConfig):
             _start_at(self.loc, config.initial_deviation)
-        self.log_scale = nn.Linear(input_size, latent_dim)
+        self.log_scale = RowsLinear(input_size, latent_dim)
         nn.init.zeros_(self.log_scale.weight)
         nn.init.constant_(self.log_scale.bias, math.log(config.initial_scale))
         self.clamp = (config.min_log_scale, config.max_log_scale)

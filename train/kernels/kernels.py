@@ -30,6 +30,7 @@ class Route(NamedTuple):
     order: Tensor  # (B,) int64
     lengths: Tensor  # (B,) int64, by row
     first_step: Tensor  # (groups + 1,) int64: how many steps the groups before have
+    first_tile: Tensor  # (groups + 1,) int64: how many tiles of rows the groups before fill
 
     @property
     def groups(self) -> int:
@@ -41,12 +42,24 @@ class Route(NamedTuple):
         """Rows of all groups at all of their steps."""
         return int(self.first_step[-1]) * _ROWS
 
+    @property
+    def filled(self) -> int:
+        """The same without those that have ended, but for what fills up a group's last tile."""
+        return int(self.first_tile[-1]) * _ROWS
+
 
 def route(lengths: Tensor) -> Route:
     """The route of rows of (B,) ``lengths``."""
     ordered, order = lengths.sort(descending=True, stable=True)
-    steps = ordered[::_ROWS].cumsum(0)
-    return Route(order, lengths.contiguous(), torch.cat([steps.new_zeros(1), steps]))
+    pairs = torch.stack([group[::2].sum() for group in ordered.split(_ROWS)])  # the longer rows
+    tiles = -(-pairs // (_ROWS // 2))
+    before = (_before(counts) for counts in (ordered[::_ROWS], tiles))
+    return Route(order, lengths.contiguous(), *before)
+
+
+def _before(counts: Tensor) -> Tensor:
+    """(N,) counts -> (N + 1,) how many come before each, and in all."""
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
 class Reading(NamedTuple):
@@ -151,8 +164,8 @@ class Kernels:
         grad, route = walked.hidden.contiguous(), reading.route
         sizes = _Sizes.of(len(grad), width, parts)
         x_grad = grad.new_empty(sizes.rows, width, sizes.inputs)
-        slot_grads = grad.new_empty(route.places, sizes.slots, dtype=torch.bfloat16)
-        turned = grad.new_empty(route.places, sizes.depth, dtype=torch.bfloat16)
+        slot_grads = grad.new_empty(route.filled, sizes.slots, dtype=torch.bfloat16)
+        turned = grad.new_empty(route.filled, sizes.depth, dtype=torch.bfloat16)
         bias_grads = grad.new_empty(route.groups, sizes.slots)
         input_grad, hidden_grad = (torch.empty_like(part) for part in parts[:2])
         right = _room(sizes.depth, sizes.slots)

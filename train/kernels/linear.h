@@ -116,9 +116,11 @@ inline void forward(const Linear& w) {
 // What thirty-two rows give the weights' gradient: their gradients turned, their inputs in tiles.
 inline void keep(const Linear& w, int64_t group, const Narrow* narrow, int64_t spaced) {
   const int64_t deep = w.groups();
-  for (int64_t column = 0; column < w.whole_outputs() / kTile; ++column)
-    matrices::turn_rows(narrow + column * kTile, spaced,
-                        w.turned + (column * deep + group) * kSize);
+  for (int64_t column = 0; column < w.whole_outputs() / kTile; ++column) {
+    __m512i rows[kTile];
+    matrices::turn_rows(narrow + column * kTile, spaced, rows);
+    matrices::store(rows, w.turned + (column * deep + group) * kSize);
+  }
   const Rows seen{const_cast<float*>(w.x), w.rows, w.inputs};
   for (int64_t pair = 0; pair < kTile; ++pair) {
     const float* even = seen.of(group * kRows + 2 * pair);

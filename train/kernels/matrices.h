@@ -104,16 +104,29 @@ inline void pack_pair(const float* even, const float* odd, int64_t first, int64_
                                 loaded(odd ? odd + first : odd, count - first)));
 }
 
-// A tile of a left matrix from thirty-two rows of what it turns, sixteen numbers of each.
-inline void turn_rows(const Narrow* from, int64_t width, Narrow* tile) {
-  __m512i rows[kTile];
+// Sixteen numbers of thirty-two rows, turned: each lane holds a number of two rows.
+inline void turn_rows(const Narrow* from, int64_t width, __m512i (&rows)[kTile]) {
   for (int64_t pair = 0; pair < kTile; ++pair) {
     const Narrow* even = from + 2 * pair * width;
     const __m512i odd = _mm512_slli_epi32(widened(even + width), 16);
     rows[pair] = _mm512_or_si512(widened(even), odd);
   }
   turn(rows);
-  store(rows, tile);
+}
+
+// The first `count` lanes of each row into a row of tiles of a left matrix, from its lane `first`.
+inline void store_lanes(const __m512i (&rows)[kTile], Narrow* tiles, int64_t first,
+                        int64_t count) {
+  Narrow* to = tiles + first / kTile * kSize + first % kTile * 2;
+  const int64_t here = kTile - first % kTile;  // there is room for
+  for (int64_t i = 0; i < kTile; ++i) {
+    const __mmask16 fitting = numbers::first_lanes(here < count ? here : count);
+    _mm512_mask_storeu_epi32(to + i * kDepth, fitting, rows[i]);
+    if (count > here)
+      _mm512_mask_storeu_epi32(tiles + (first / kTile + 1) * kSize + i * kDepth,
+                               numbers::first_lanes(count - here),
+                               _mm512_maskz_compress_epi32(__mmask16(~fitting), rows[i]));
+  }
 }
 
 // A distance between rows at which the cache keeps tiles of neighbours apart: an odd number of its

@@ -10,7 +10,7 @@ class WalkCall(ctypes.Structure):
 
     _fields_ = [
         *fields(COUNT, "threads kind rows width inputs units groups is_reversed has_last"),
-        *fields(POINTER, "order lengths first_step"),
+        *fields(POINTER, "order lengths first_step first_tile"),
         *fields(POINTER, "x input_weight hidden_weight input_bias hidden_bias"),
         *fields(POINTER, "seen active cells right bias hidden"),
         *fields(POINTER, "grad slot_grads turned bias_grads x_grad"),

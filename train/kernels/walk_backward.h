@@ -111,25 +111,24 @@ inline Grads retreat_row(const Walk& w, const Place& at, Carried& carried) {
   return grads;
 }
 
+// Where the tiles of a slot of sixteen units have a pair's gradients.
+inline Narrow* slot_grads_of(const Walk& w, int64_t block, int64_t slot, int64_t pair) {
+  return w.slot_grads + (block * kSlots + slot) * w.tiles() * kSize + pair * kDepth;
+}
+
 // The slots' gradients of two rows and sixteen units at a step: as rows, as tiles, and added to
 // the biases'.
 inline void retreat(const Walk& w, const Place& even_row, Carried& carried) {
   const Place& at = even_row;
-  const int64_t number = w.first_step[at.group] + at.step;
-  Narrow* tiles = w.slot_grads + (at.block * kSlots * w.steps() + number) * kSize + at.row * kTile;
-  if (at.step >= Row(w, at.group, at.row).length) {
-    for (int64_t slot = 0; slot < kSlots; ++slot)
-      _mm512_storeu_si512(tiles + slot * w.steps() * kSize, _mm512_setzero_si512());
-    return;
-  }
+  if (at.step >= Row(w, at.group, at.row).length) return;
   const Grads even = retreat_row(w, at, carried);
-  const Grads odd = retreat_row(w, {at.group, at.step, at.row + 1, at.block}, carried);
+  const Grads odd = retreat_row(w, {at.group, at.step, at.row + 1, at.block, 0}, carried);
   Narrow* rows = carried.slots_of(at.step) + at.row * carried.slots_width + at.block * kBlock;
   float* biases = w.bias_grads + at.group * w.slots() + at.block * kBlock;
   for (int64_t slot = 0; slot < kSlots; ++slot) {
     matrices::narrow(even.slot[slot], rows + slot * kTile);
     matrices::narrow(odd.slot[slot], rows + carried.slots_width + slot * kTile);
-    _mm512_storeu_si512(tiles + slot * w.steps() * kSize,
+    _mm512_storeu_si512(slot_grads_of(w, at.block, slot, at.pair + at.row / 2),
                         matrices::pairs(even.slot[slot], odd.slot[slot]));
     const __m512 both = _mm512_add_ps(even.slot[slot], odd.slot[slot]);
     float* sum = biases + slot * kTile;
@@ -141,7 +140,9 @@ inline void retreat(const Walk& w, const Place& even_row, Carried& carried) {
 inline void retreat(const Walk& w, const Place& first, const matrices::Share& share,
                     Carried& carried) {
   for (int64_t piece = share.first; piece < share.last; ++piece)
-    retreat(w, {first.group, first.step, piece % kTile * 2, first.block + piece / kTile}, carried);
+    retreat(w,
+            {first.group, first.step, piece % kTile * 2, first.block + piece / kTile, first.pair},
+            carried);
 }
 
 // Of the tiles of inputs from `first` to before `last`.
@@ -159,11 +160,28 @@ inline void write_input_grads(const Walk& w, const Place& at, const matrices::Sh
 }
 
 // What the product saw at a step, tiles of sixteen numbers, turned for the weights' gradients.
-inline void turn(const Walk& w, int64_t number, const matrices::Share& columns) {
-  const Narrow* seen = w.seen + number * kRows * w.seen_width();
+inline void turn(const Walk& w, const Place& at, const matrices::Share& columns) {
+  const Narrow* seen = w.seen + at.number(w) * w.seen_width();
+  const int64_t count = (rows_at(w, at.group, at.step) + 1) / 2;
+  for (int64_t column = columns.first; column < columns.last; ++column) {
+    __m512i rows[kTile];
+    matrices::turn_rows(seen + column * kTile, w.seen_width(), rows);
+    matrices::store_lanes(rows, w.turned + column * w.tiles() * kSize, at.pair, count);
+  }
+}
+
+// Behind a group's last pair its last tile has nothing.
+inline void fill_last_tile(const Walk& w, int64_t group, const Team& team) {
+  const int64_t end = w.first_tile[group + 1] * kTile;
+  const int64_t pair = first_pair(w, group, w.steps(group));
+  const matrices::Share blocks = team.share(w.whole_units() / kTile);
+  const matrices::Share columns = team.share(w.depth() / kTile);
+  for (int64_t slot = blocks.first * kSlots; slot < blocks.last * kSlots; ++slot)
+    std::fill_n(slot_grads_of(w, slot / kSlots, slot % kSlots, pair), (end - pair) * kDepth,
+                Narrow(0));
+  const __m512i nothing[kTile] = {};
   for (int64_t column = columns.first; column < columns.last; ++column)
-    matrices::turn_rows(seen + column * kTile, w.seen_width(),
-                        w.turned + (column * w.steps() + number) * kSize);
+    matrices::store_lanes(nothing, w.turned + column * w.tiles() * kSize, pair, end - pair);
 }
 
 // The gradients of what a step saw, first those of the state: once they are there, thirty-two
@@ -178,9 +196,11 @@ inline void step_backward(const Walk& w, const Place& at, const Team& team, Carr
   };
   // Units that have their gradients and wait to go on.
   int64_t ready = -1;
+  const int64_t pair_before = at.step ? first_pair(w, at.group, at.step - 1) : 0;
   const auto go_on = [&](int64_t part, int64_t parts) {
     if (ready >= 0)
-      retreat(w, {at.group, at.step - 1, 0, ready}, matrices::Share(kRows, part, parts), carried);
+      retreat(w, {at.group, at.step - 1, 0, ready, pair_before},
+              matrices::Share(kRows, part, parts), carried);
   };
   const matrices::Share units = team.share(at.step ? w.whole_units() / kRows : 0);
   for (int64_t pair = units.first; pair < units.last; ++pair) {
@@ -193,7 +213,7 @@ inline void step_backward(const Walk& w, const Place& at, const Team& team, Carr
     ready = -1;
   }
   go_on(0, 1);
-  turn(w, at.number(w) / kRows, team.share(w.depth() / kTile));
+  turn(w, at, team.share(w.depth() / kTile));
   write_input_grads(w, at, {2 * inputs.first, 2 * inputs.last}, carried);
   team.wait();
 }
@@ -201,13 +221,15 @@ inline void step_backward(const Walk& w, const Place& at, const Team& team, Carr
 inline void walk_backward(const Walk& w, int64_t group, const Team& team, Carried& carried) {
   const int64_t last = w.steps(group) - 1;
   const matrices::Share units = team.share(w.whole_units() / kRows);
+  fill_last_tile(w, group, team);
   for (int64_t pair = units.first; pair < units.last; ++pair) {
     std::fill_n(w.bias_grads + group * w.slots() + pair * 2 * kBlock, 2 * kBlock, 0.0f);
-    retreat(w, {group, last, 0, 2 * pair}, matrices::Share(kRows, 0, 1), carried);
+    retreat(w, {group, last, 0, 2 * pair, first_pair(w, group, last)},
+            matrices::Share(kRows, 0, 1), carried);
   }
   team.wait();
   for (int64_t step = last; step >= 0; --step)
-    step_backward(w, {group, step, 0, 0}, team, carried);
+    step_backward(w, {group, step, 0, 0, first_pair(w, group, step)}, team, carried);
   if (team.rank == 0) clear_padding(w, group, w.inputs, w.x_grad);
 }
 
@@ -234,7 +256,7 @@ inline void write_weight_grads(const Walk& w, int64_t column, int64_t slots, con
 // The weights' gradient: thirty-two numbers of what the product saw by two slots of sixteen units.
 inline void find_weight_grads(const Walk& w, int64_t column, int64_t slots) {
   alignas(64) float sums[kRows * kRows];
-  const int64_t deep = w.steps();
+  const int64_t deep = w.tiles();
   matrices::multiply<false>(matrices::tiled(w.turned + column * deep * kSize, deep),
                             w.slot_grads + slots * deep * kSize, deep, deep, sums, kRows,
                             matrices::idle);

@@ -75,7 +75,7 @@ inline void step_forward(const Walk& w, int64_t group, int64_t step, const Team&
   const auto advance_part = [&](int64_t block, int64_t part, int64_t parts) {
     const matrices::Share share(count, part, parts);
     for (int64_t row = share.first; row < share.last; ++row)
-      advance(w, {group, step, row, block}, sums[block % 2] + row * kBlock);
+      advance(w, {group, step, row, block, 0}, sums[block % 2] + row * kBlock);
   };
   for (int64_t block = blocks.first; block < blocks.last; ++block) {
     const Narrow* right = w.right + block * kSlots * depth * kSize;

@@ -38,6 +38,7 @@ struct Walk {
   const int64_t* order;       // (rows,) longest first
   const int64_t* lengths;     // (rows,)
   const int64_t* first_step;  // (groups + 1,) how many steps the groups before have in all
+  const int64_t* first_tile;  // likewise tiles of sixteen pairs of rows that steps have
   const float* x;             // (rows, width, inputs)
   const float* input_weight;  // as torch has them: (gates x units, inputs) and so on
   const float* hidden_weight;
@@ -53,8 +54,8 @@ struct Walk {
   float* hidden;  // (rows, width, units), or (rows, units) of the last
   // Backward.
   const float* grad;   // as hidden
-  Narrow* slot_grads;  // in tiles of two rows by two: steps x 32 by slots
-  Narrow* turned;      // in tiles: depth by steps x 32, what the product saw
+  Narrow* slot_grads;  // in tiles of two rows by two: of every step's pairs of rows, by slots
+  Narrow* turned;      // in tiles: depth by those pairs, what the product saw
   float* bias_grads;   // (groups, slots)
   float* x_grad;       // as x
   float* input_weight_grad;
@@ -65,7 +66,7 @@ struct Walk {
   int64_t depth() const { return whole_inputs() + whole_units(); }
   int64_t slots() const { return kSlots * whole_units(); }
   int64_t seen_width() const { return matrices::spaced(depth(), kDepth); }
-  int64_t steps() const { return first_step[groups]; }
+  int64_t tiles() const { return first_tile[groups]; }
   int64_t steps(int64_t group) const { return first_step[group + 1] - first_step[group]; }
 };
 
@@ -125,6 +126,14 @@ inline int64_t rows_at(const Walk& w, int64_t group, int64_t step) {
   return count;
 }
 
+// The first pair of a group's rows at a step, among all; steps have as many as they have rows for.
+inline int64_t first_pair(const Walk& w, int64_t group, int64_t step) {
+  int64_t pair = w.first_tile[group] * kTile;
+  for (int64_t place = 0; place < kRows; place += 2)
+    pair += std::min(step, Row(w, group, place).length);
+  return pair;
+}
+
 // What stands at padding is nothing.
 inline void clear_padding(const Walk& w, int64_t group, int64_t width, float* to) {
   for (int64_t place = 0; place < kRows; ++place) {
@@ -174,6 +183,7 @@ struct Place {
   int64_t step;
   int64_t row;  // of the group
   int64_t block;
+  int64_t pair;  // the step's first, of all
 
   int64_t number(const Walk& w) const { return (w.first_step[group] + step) * kRows + row; }
   int64_t slots(const Walk& w) const { return number(w) * w.slots() + block * kBlock; }

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dialog_service.models.affine import RowsLinear
 from dialog_service.models.bridge import build_bridge
 from dialog_service.models.config import ModelConfig
 from dialog_service.models.decoder import build_decoder
@@ -54,7 +55,7 @@ class Companion(nn.Module):
         """Build the parts, of the model's shapes, with parameters of their own."""
         super().__init__()
         assert isinstance(model.posterior, LinearGaussian)  # RunConfig refuses others
-        self.loc = nn.Linear(model.posterior.loc.in_features, config.latent_dim)
+        self.loc = RowsLinear(model.posterior.loc.in_features, config.latent_dim)
         bridge = build_bridge(
             config.bridge,
             context_size=model.encoder.output_size,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
+from dialog_service.models.affine import RowsLinear
 from dialog_service.models.distributions import DiagonalGaussian, divergence_from_unit_scale
 from dialog_service.models.seq2seq import PAD_ID, Batch, LatentSeq2Seq, ModelOutput
 from train.config import (
@@ -159,8 +160,8 @@ class BagOfWords(Term):
         """Build a perceptron Z + C -> E -> V of the model's sizes."""
         super().__init__()
         sizes = model.config
-        self.hidden = nn.Linear(sizes.latent_dim + model.encoder.output_size, sizes.embedding_dim)
-        self.output = nn.Linear(sizes.embedding_dim, sizes.vocab_size)
+        self.hidden = RowsLinear(sizes.latent_dim + model.encoder.output_size, sizes.embedding_dim)
+        self.output = RowsLinear(sizes.embedding_dim, sizes.vocab_size)
 
     def forward(
         self, model: LatentSeq2Seq, batch: Batch, output: ModelOutput, step: Step

@@ -82,14 +82,16 @@ inline void advance(const Call& call, int64_t row, int64_t first, int64_t last) 
 }
 
 inline void advance(const Call& call) {
-  const int64_t blocks = call.weights.outputs / kBlock;
+  const int64_t blocks = call.weights.outputs / kBlock, parts = 2 * call.threads;
 #pragma omp parallel num_threads(int(call.threads))
   {
-    const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
-    const int64_t first = blocks * thread / threads, last = blocks * (thread + 1) / threads;
     products::quantise(call.weights, call.hidden, call.rows, call.units, call.levels, call.largest);
     const tiles::Tiles used(call.has_tiles);
-    for (int64_t row = 0; row < call.rows; row += kRows) advance(call, row, first, last);
+// A thread that something else keeps from its core holds up the others by one piece at most.
+#pragma omp for schedule(dynamic, 1) collapse(2)
+    for (int64_t row = 0; row < call.rows; row += kRows)
+      for (int64_t part = 0; part < parts; ++part)
+        advance(call, row, blocks * part / parts, blocks * (part + 1) / parts);
   }
 }
 

@@ -184,11 +184,11 @@ class Chooser {
       _mm512_storeu_ps(scores + part * kTile, found.parts[part]);
   }
 
-  // Threads have looked at words one part after the other, and the first of equals is meant.
+  // Of all that threads have looked at; the first of equals is meant.
   Word likeliest() const {
     Word found = likeliest_[row_];
     for (size_t at = row_ + call_.rows; at < likeliest_.size(); at += call_.rows)
-      if (likeliest_[at].score > found.score) found = likeliest_[at];
+      if (is_likelier(likeliest_[at], found)) found = likeliest_[at];
     return found;
   }
 
@@ -325,12 +325,13 @@ inline void choose(const Call& call) {
                        call.largest);
     {
       const tiles::Tiles used(call.has_tiles);
-#pragma omp for schedule(static)
+// A thread that something else keeps from its core holds up the others by one piece at most.
+#pragma omp for schedule(dynamic, 4)
       for (int64_t block = 0; block < blocks; ++block)
         summarise(call, block, &likeliest[omp_get_thread_num() * call.rows]);
     }
     Chooser chooser(call, likeliest);
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic, 8)
     for (int64_t row = 0; row < call.rows; ++row) chooser.choose(row);
   }
 }

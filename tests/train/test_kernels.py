@@ -337,6 +337,25 @@ def test_what_the_kernels_would_misread_is_refused(compiled: Kernels) -> None:
         compiled.linear_back(features, weight, torch.ones(6, 30).double())
 
 
+@needs_kernels
+def test_shapes_that_do_not_fit_together_are_refused(compiled: Kernels) -> None:
+    features, weight, bias, targets = (part.detach() for part in compared(6, 8, 30))
+    for wrong in (features[:, :7], torch.ones(6, 9), torch.ones(8), torch.ones(2, 3, 8)):
+        with pytest.raises(ValueError, match="shape"):
+            compiled.linear(wrong, weight, bias)
+        with pytest.raises(ValueError, match="shape"):
+            compiled.linear_back(wrong, weight, torch.ones(len(wrong), 30))
+        with pytest.raises(ValueError, match="shape"):
+            compiled.cross_entropy(Operands(wrong, weight, bias, targets[: len(wrong)]))
+    with pytest.raises(ValueError, match="shape"):
+        compiled.linear(features, weight, bias[:29])
+    with pytest.raises(ValueError, match="shape"):
+        compiled.linear_back(features, weight, torch.ones(6, 29))
+    for operands in ((features, weight, bias[:29], targets), (features, weight, bias, targets[:5])):
+        with pytest.raises(ValueError, match="shape"):
+            compiled.cross_entropy(Operands(*operands))
+
+
 def test_weights_that_are_narrow_already_are_left_to_torch() -> None:
     *learnt, targets = compared(50, 40, 5000)
     features, weight, bias = (part.detach().bfloat16().requires_grad_() for part in learnt)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from variants_under_test import tiny_batch, tiny_config
 
+from dialog_service.models.affine import RowsLinear
 from dialog_service.models.dropout import Dropout
 from dialog_service.models.recurrence import CellKind, Parts, Recurrence, build_recurrence
 from dialog_service.models.seq2seq import build_model
@@ -451,6 +452,9 @@ def test_a_hastened_model_can_be_copied() -> None:
         if isinstance(one, Dropout):
             assert one.drop is not None
             assert one.drop == other.drop
+        if isinstance(one, RowsLinear):
+            assert one.affine is not None
+            assert one.affine == other.affine
 
 
 def gradients(variant: str, *, is_compiled: bool, is_narrow: bool) -> dict[str, Tensor]:

@@ -45,12 +45,12 @@ class FitResult:
 
 
 def fit(inputs: RunInputs, fabric: Fabric, folder: RunFolder, *, resume: bool = False) -> FitResult:
-    """Train until the planned epochs, early stopping, or a signal; save the best checkpoint.
+    """Train until the planned epochs, early stopping, or a signal; save the checkpoint to serve.
 
     Args:
         inputs: what to train on; weights in nats per example.
         fabric: launched; says device, precision and ranks.
-        folder: where the best checkpoint, the state to resume from and the logs go.
+        folder: where the checkpoint, the state to resume from and the logs go.
         resume: continue the run saved there.
 
     Raises:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from variants_under_test import tiny_batch, tiny_config
 
+from dialog_service.models.affine import RowsLinear
 from dialog_service.models.dropout import Dropout
 from dialog_service.models.recurrence import CellKind, Parts, Recurrence, build_recurrence
 from dialog_service.models.seq2seq import build_model
@@ -337,6 +338,25 @@ def test_what_the_kernels_would_misread_is_refused(compiled: Kernels) -> None:
         compiled.linear_back(features, weight, torch.ones(6, 30).double())
 
 
+@needs_kernels
+def test_shapes_that_do_not_fit_together_are_refused(compiled: Kernels) -> None:
+    features, weight, bias, targets = (part.detach() for part in compared(6, 8, 30))
+    for wrong in (features[:, :7], torch.ones(6, 9), torch.ones(8), torch.ones(2, 3, 8)):
+        with pytest.raises(ValueError, match="shape"):
+            compiled.linear(wrong, weight, bias)
+        with pytest.raises(ValueError, match="shape"):
+            compiled.linear_back(wrong, weight, torch.ones(len(wrong), 30))
+        with pytest.raises(ValueError, match="shape"):
+            compiled.cross_entropy(Operands(wrong, weight, bias, targets[: len(wrong)]))
+    with pytest.raises(ValueError, match="shape"):
+        compiled.linear(features, weight, bias[:29])
+    with pytest.raises(ValueError, match="shape"):
+        compiled.linear_back(features, weight, torch.ones(6, 29))
+    for operands in ((features, weight, bias[:29], targets), (features, weight, bias, targets[:5])):
+        with pytest.raises(ValueError, match="shape"):
+            compiled.cross_entropy(Operands(*operands))
+
+
 def test_weights_that_are_narrow_already_are_left_to_torch() -> None:
     *learnt, targets = compared(50, 40, 5000)
     features, weight, bias = (part.detach().bfloat16().requires_grad_() for part in learnt)
@@ -432,6 +452,9 @@ def test_a_hastened_model_can_be_copied() -> None:
         if isinstance(one, Dropout):
             assert one.drop is not None
             assert one.drop == other.drop
+        if isinstance(one, RowsLinear):
+            assert one.affine is not None
+            assert one.affine == other.affine
 
 
 def gradients(variant: str, *, is_compiled: bool, is_narrow: bool) -> dict[str, Tensor]:

@@ -197,6 +197,7 @@ class Kernels:
         """(N, I) rows, (O, I) weights and (O,) biases, float32 -> (N, O)."""
         _check_type(torch.float32, x, weight, bias)
         rows, (outputs, inputs) = len(x), weight.shape
+        _check_shapes((x, (rows, inputs)), (bias, (outputs,)))
         x, y = x.contiguous(), x.new_empty(rows, outputs)
         right = _room(_filled(inputs, _ROWS), _filled(outputs, _ROWS))
         call = LinearCall(
@@ -209,6 +210,7 @@ class Kernels:
         """Gradients of ``linear``'s rows and weights from the (N, O) one of what it gave."""
         _check_type(torch.float32, x, weight, grad)
         rows, (outputs, inputs) = len(x), weight.shape
+        _check_shapes((x, (rows, inputs)), (grad, (rows, outputs)))
         x, grad = x.contiguous(), grad.contiguous()
         x_grad, weight_grad = torch.empty_like(x), torch.empty_like(weight)
         whole, width = _filled(outputs, _ROWS), _filled(inputs, _ROWS)
@@ -236,8 +238,8 @@ class Kernels:
         _check_type(torch.int64, targets)
         _check_range("targets", targets, 0, len(weight) - 1)
         features, weight = features.contiguous(), weight.contiguous()
-        rows, width = features.shape
-        words, threads = len(weight), torch.get_num_threads()
+        rows, (words, width), threads = len(features), weight.shape, torch.get_num_threads()
+        _check_shapes((features, (rows, width)), (bias, (words,)), (targets, (rows,)))
         part = min(_filled(rows, _ROWS), _PART)
         whole_width, whole_words = _filled(width, _ROWS), _filled(words, _CHUNK)
         room = (
@@ -324,6 +326,13 @@ def _check_type(kind: torch.dtype, *tensors: Tensor) -> None:
             raise TypeError(
                 f"the kernels read {kind} on a cpu, not {tensor.dtype} on {tensor.device.type}"
             )
+
+
+def _check_shapes(*given: tuple[Tensor, tuple[int, ...]]) -> None:
+    """Raise ValueError where a tensor has another shape than it would be read with."""
+    for tensor, shape in given:
+        if tensor.shape != shape:
+            raise ValueError(f"the kernels read a shape of {shape}, not {tuple(tensor.shape)}")
 
 
 def _check_range(name: str, numbers: Tensor, least: int, most: int) -> None:

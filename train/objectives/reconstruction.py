@@ -131,7 +131,7 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         seen, summed = features.to(dtype).to(weight.dtype), losses.nats.sum()
         # The targets' half of the scores' gradient: one word a row, and all words alike.
         sharp, spread = (1 - smoothing) * scale, smoothing / len(bias)
-        features_grad -= sharp * weight[targets].to(dtype)
+        features_grad.sub_(weight[targets].to(dtype), alpha=sharp)
         weight_grad.index_add_(0, targets, seen, alpha=-sharp)
         bias_grad.index_add_(0, targets, torch.ones_like(targets, dtype=bias.dtype), alpha=-sharp)
         if spread:

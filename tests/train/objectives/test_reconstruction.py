@@ -95,6 +95,18 @@ def test_autocast_multiplies_in_bfloat16_and_sums_in_float32(has_gradient: bool)
             assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
+@each_smoothing
+def test_under_autocast_a_scale_is_not_rounded(smoothing: float) -> None:
+    """A gradient is the difference of two halves, often near: what one is rounded by stays."""
+    *learnt, targets = layer(200)
+    found = []
+    for scale in (1.0, 1 / 7):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = blocked_cross_entropy(*learnt, targets, weighing=Weighing(smoothing, scale))
+        found.append(torch.autograd.grad(loss / scale, learnt[0])[0])
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-4)
+
+
 def test_no_block_holds_all_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: list[int] = []
 

@@ -262,6 +262,15 @@ def test_a_linear_layer_s_rows_depend_neither_on_threads_nor_on_company(compiled
 
 
 @needs_kernels
+def test_outside_autocast_a_hastened_layer_is_the_library_s(compiled: Kernels) -> None:
+    layer, x = RowsLinear(40, 50), torch.randn(33, 40)
+    assert hasten(layer)
+    assert torch.equal(layer(x), functional.linear(x, layer.weight, layer.bias))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(layer(x), compiled.linear(x, layer.weight, layer.bias))
+
+
+@needs_kernels
 def test_a_row_s_nats_depend_neither_on_threads_nor_on_company(compiled: Kernels) -> None:
     features, weight, bias, targets = compared(1100, 40, 300)
     found = []

@@ -22,12 +22,13 @@ class Stopped(Exception):
 
 
 class Children:
-    """Runs commands one after the other for one row; the environment is that of this process."""
+    """Runs commands one after the other for one row, Python's output unbuffered."""
 
     def __init__(self, stop_signal: StopSignal, environment: dict[str, str]) -> None:
         """Children that pass on the signal that ``stop_signal`` tells of."""
         self._stop_signal = stop_signal
-        self._environment = environment
+        # Unbuffered, a program's error line comes last in the log, behind all it printed before.
+        self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
 
     @property
     def is_stopping(self) -> bool:

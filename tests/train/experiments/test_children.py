@@ -24,14 +24,15 @@ time.sleep(100)
 
 
 def children(stop: signal.Signals | None = None, **environment: str) -> Children:
-    return Children(lambda: stop, {**os.environ, **environment})
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return Children(lambda: stop, {**own, **environment})
 
 
 def test_output_goes_to_the_log_after_what_is_there(tmp_path: Path):
     log = tmp_path / "deep" / "log"
     for word in ("one", "two"):
         code = f"import os, sys; print('{word}', os.environ['X']); print('err', file=sys.stderr)"
-        children(X="x").run([sys.executable, "-uc", code], log)
+        children(X="x").run([sys.executable, "-c", code], log)
     assert log.read_text() == "one x\nerr\ntwo x\nerr\n"
 
 

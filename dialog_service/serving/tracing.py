@@ -73,13 +73,15 @@ class NoTracer:
 
     def call(self, method: str, metadata: Mapping[str, str]) -> Span:
         """Nothing."""
-        return NoSpan()
+        return _NO_SPAN
 
     def close(self) -> None:
         """Nothing is left."""
 
 
-_current: ContextVar[Span] = ContextVar("span", default=NoSpan())  # noqa: B039  # has no state
+_NO_SPAN = NoSpan()
+_NOTHING = contextlib.nullcontext(_NO_SPAN)  # has no state: one serves all
+_current: ContextVar[Span] = ContextVar("span", default=_NO_SPAN)  # noqa: B039  # nor has this
 
 
 def tracer_for(endpoint: str | None) -> Tracer:
@@ -107,9 +109,18 @@ def current() -> Span:
     return _current.get()
 
 
-@contextlib.contextmanager
-def within(span: Span) -> Iterator[Span]:
+def within(span: Span) -> contextlib.AbstractContextManager[Span]:
     """Make a span the present one, and end it."""
+    return _NOTHING if span is _NO_SPAN else _within(span)
+
+
+def stage(name: str) -> contextlib.AbstractContextManager[Span]:
+    """A part of the present span; an error that ends it is noted by its type alone."""
+    return _NOTHING if _current.get() is _NO_SPAN else _stage(name)
+
+
+@contextlib.contextmanager
+def _within(span: Span) -> Iterator[Span]:
     token = _current.set(span)
     try:
         yield span
@@ -120,8 +131,7 @@ def within(span: Span) -> Iterator[Span]:
 
 
 @contextlib.contextmanager
-def stage(name: str) -> Iterator[Span]:
-    """A part of the present span; an error that ends it is noted by its type alone."""
+def _stage(name: str) -> Iterator[Span]:
     with within(_current.get().child(name, time.time_ns())) as span:
         try:
             yield span

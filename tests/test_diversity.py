@@ -72,8 +72,7 @@ def test_counts_add_up_and_can_be_taken_back() -> None:
     whole = NgramCounts(2, one + two)
     assert counts.counts == whole.counts
     assert (counts.distinct, counts.total) == (2, 4)
-    for tokens in two:
-        counts.remove(tokens)
+    counts.remove(two)
     assert counts.counts == NgramCounts(2, one).counts
     assert counts.distinct_ratio == 2 / 3
 

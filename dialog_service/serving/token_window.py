@@ -21,17 +21,14 @@ class TokenWindow:
         """Whether as many tokens have come as the window is to hold."""
         return self.tokens >= self.capacity_tokens
 
-    def add(self, tokens: Sequence[str]) -> None:
-        """Take in a reply, given as its metric tokens, and let the oldest ones go."""
-        self._replies.append(tuple(tokens))
-        self.tokens += len(tokens)
+    def add(self, replies: Sequence[Sequence[str]]) -> None:
+        """Take in replies in order, each given as its metric tokens, and let the oldest ones go."""
+        self._replies.extend(map(tuple, replies))
+        self.tokens += sum(map(len, replies))
+        gone = []
+        while self._replies and self.tokens - len(self._replies[0]) >= self.capacity_tokens:
+            gone.append(self._replies.popleft())
+            self.tokens -= len(gone[-1])
         for counts in self.counts.values():
-            counts.add(tokens)
-        while self.tokens - len(self._replies[0]) >= self.capacity_tokens:
-            self._drop(self._replies.popleft())
-
-    def _drop(self, tokens: tuple[str, ...]) -> None:
-        """Take back the oldest reply."""
-        self.tokens -= len(tokens)
-        for counts in self.counts.values():
-            counts.remove(tokens)
+            counts.add(replies)
+            counts.remove(gone)

@@ -32,9 +32,9 @@ class Variety:
     def add(self, dialogue: int, words: Sequence[str]) -> None:
         """Count a reply in the dialogue of this number."""
         group = dialogue % GROUPS
-        self._group_words[group].add(words)
+        self._group_words[group].add([words])
         for order in ORDERS:
-            self._all[order].add(words)
+            self._all[order].add([words])
             grams = ngrams(words, order)
             self._group_totals[order][group] += len(grams)
             self._own(self._owners[order], grams, group)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from dialog_service.errors import ConfigError
 from dialog_service.generation import Candidate
@@ -31,7 +31,6 @@ from dialog_service.serving.pools import (
     PoolSettings,
     Served,
 )
-from dialog_service.serving.together import Together
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -39,7 +38,6 @@ _MAX_CONNECTIONS = 16
 _CONNECT_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 0.5
 _TURNS = 10
-_Argument = str | int
 
 
 class CacheObserver(Protocol):
@@ -186,8 +184,7 @@ class CandidatePools:
         if url is not None:
             timeout = settings.timeout_seconds
             self._line = RedisLine(url, timeout_seconds=timeout, observer=observer)
-            self._draws: Together[Sequence[_Argument], Any] = Together(self._answers)
-            self._draw_sha = self._line.client.register_script(DRAW).sha
+            self._draw_script = self._line.client.register_script(DRAW)
             self._add_script = self._line.client.register_script(ADD)
 
     async def start(self) -> None:
@@ -265,7 +262,7 @@ class CandidatePools:
         rules = self._settings
         seed = random.getrandbits(31)
         args = (count, rules.retire_after, seed, rules.capacity, rules.share)
-        answer = await self._draws.ask((*key.both, *args))
+        answer = await line.send("draw", self._draw_script(key.both, args))
         if answer is None:
             return Draw(missing=count, status=CacheStatus.DEGRADED)
         try:
@@ -278,48 +275,6 @@ class CandidatePools:
             self._observer.on_error("draw")
             return Draw(missing=count, status=CacheStatus.DEGRADED)
         return served.answer(count, capacity=rules.capacity)
-
-    async def _answers(self, draws: Sequence[Sequence[_Argument]]) -> Sequence[Any]:
-        """What Redis answers to draws; None in the place of each that it gives no answer to.
-
-        Sent together, ten take a third of the time that they take one by one.
-        """
-        line = self._line
-        found = await line.send("draw", self._evaluated(line.client, draws)) if line else None
-        answers = [None] * len(draws) if found is None else found
-        for _ in filter(_is_refusal, answers):
-            self._observer.on_error("draw")
-        return [None if _is_refusal(answer) else answer for answer in answers]
-
-    async def _evaluated(self, client: Redis, draws: Sequence[Sequence[_Argument]]) -> list[Any]:
-        """``DRAW`` with the arguments of each draw, loaded where Redis has lost it."""
-        answers = await self._evaluated_once(client, draws)
-        undone = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if undone:
-            await client.script_load(DRAW)
-            again = await self._evaluated_once(client, [draws[n] for n in undone])
-            for n, answer in zip(undone, again, strict=True):
-                answers[n] = answer
-        return answers
-
-    async def _evaluated_once(
-        self, client: Redis, draws: Sequence[Sequence[_Argument]]
-    ) -> list[Any]:
-        """The answers, errors of single commands among them."""
-        if len(draws) == 1:  # for which a pipeline takes half as long again
-            try:
-                return [await client.evalsha(self._draw_sha, 2, *draws[0])]
-            except ResponseError as error:
-                return [error]
-        pipe = client.pipeline(transaction=False)
-        for draw in draws:
-            pipe.evalsha(self._draw_sha, 2, *draw)
-        return list(await pipe.execute(raise_on_error=False))
-
-
-def _is_refusal(answer: Any) -> bool:
-    """Whether it is the error of a command, which is no answer."""
-    return isinstance(answer, ResponseError)
 
 
 def _served(key: PoolKey, answer: Any) -> Served:

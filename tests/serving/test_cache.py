@@ -301,44 +301,13 @@ async def test_an_unreadable_candidate_is_a_miss_and_its_pool_is_made_anew(
 async def test_an_answer_to_something_else_is_nobodys(
     redis_server, candidates: Candidates, observer: Observer, answer: object
 ) -> None:
-    async def answered(*_: object) -> list[object]:
-        return [[KEY.candidates.encode(), 2, 2, 0, 7] if answer == "mine" else answer]
+    async def send(*_: object) -> object:
+        return [KEY.candidates.encode(), 2, 2, 0, 7] if answer == "mine" else answer
 
     async with opened(redis_server.url, observer) as pools:
-        pools._evaluated_once = answered
+        pools._draw_script = send
         assert await pools.draw(KEY, 2) == Draw(missing=2, status=CacheStatus.DEGRADED)
     assert observer.errors == ["draw"]
-
-
-async def test_draws_at_once_each_get_their_own(
-    redis_server, candidates: Candidates, observer: Observer
-) -> None:
-    keys = [PoolKey(f"dlg:v1:{{wed-s/1:{number}:sampling}}") for number in range(6)]
-    async with opened(redis_server.url, observer) as pools:
-        for number, key in enumerate(keys):
-            own = candidates(3, f"of {number}:")
-            await pools.add(key, own, Origin.GROWTH, is_complete=True)
-        with redis_server.client as client:
-            client.hset(keys[2].candidates, "x", b"no candidate")
-            client.script_flush()
-        draws = await asyncio.gather(*(pools.draw(key, 4) for key in keys))
-        served = {each.status for each in await asyncio.gather(*(pools.draw(k, 1) for k in keys))}
-    for number, draw in enumerate(draws):
-        count = 0 if number == 2 else 3
-        assert sorted(texts(draw)) == [each.text for each in candidates(count, f"of {number}:")]
-    assert served == {CacheStatus.HIT, CacheStatus.MISS}  # the pool that was thrown away
-    assert observer.errors == ["draw"]
-
-
-async def test_draws_at_once_that_redis_refuses_are_degraded_and_each_an_error(
-    redis_server, candidates: Candidates, observer: Observer
-) -> None:
-    async with opened(redis_server.url, observer) as pools:
-        with redis_server.client as client:
-            client.execute_command("REPLICAOF", "127.0.0.1", "1")  # read-only
-        draws = await asyncio.gather(*(pools.draw(KEY, 2) for _ in range(3)))
-    assert draws == [Draw(missing=2, status=CacheStatus.DEGRADED)] * 3
-    assert observer.errors == ["draw"] * 3
 
 
 async def test_a_redis_that_refuses_to_write_degrades_but_is_not_away(

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from dialog_service.errors import ConfigError
 from dialog_service.generation import Candidate
@@ -184,7 +184,7 @@ class CandidatePools:
         if url is not None:
             timeout = settings.timeout_seconds
             self._line = RedisLine(url, timeout_seconds=timeout, observer=observer)
-            self._draw_script = self._line.client.register_script(DRAW)
+            self._draw_sha = self._line.client.register_script(DRAW).sha
             self._add_script = self._line.client.register_script(ADD)
 
     async def start(self) -> None:
@@ -261,8 +261,8 @@ class CandidatePools:
         """
         rules = self._settings
         seed = random.getrandbits(31)
-        args = (count, rules.retire_after, seed, rules.capacity, rules.share)
-        answer = await line.send("draw", self._draw_script(key.both, args))
+        args = (*key.both, count, rules.retire_after, seed, rules.capacity, rules.share)
+        answer = await line.send("draw", self._drawn(line.client, args))
         if answer is None:
             return Draw(missing=count, status=CacheStatus.DEGRADED)
         try:
@@ -275,6 +275,18 @@ class CandidatePools:
             self._observer.on_error("draw")
             return Draw(missing=count, status=CacheStatus.DEGRADED)
         return served.answer(count, capacity=rules.capacity)
+
+
+    async def _drawn(self, client: Redis, args: Sequence[str | int]) -> Any:
+        """The answer of ``DRAW``, which is loaded where Redis does not have it.
+
+        As redis-py's script objects do, in three quarters of their time.
+        """
+        try:
+            return await client.evalsha(self._draw_sha, 2, *args)
+        except NoScriptError:
+            await client.script_load(DRAW)
+            return await client.evalsha(self._draw_sha, 2, *args)
 
 
 def _served(key: PoolKey, answer: Any) -> Served:

@@ -305,7 +305,7 @@ async def test_an_answer_to_something_else_is_nobodys(
         return [KEY.candidates.encode(), 2, 2, 0, 7] if answer == "mine" else answer
 
     async with opened(redis_server.url, observer) as pools:
-        pools._draw_script = send
+        pools._drawn = send
         assert await pools.draw(KEY, 2) == Draw(missing=2, status=CacheStatus.DEGRADED)
     assert observer.errors == ["draw"]
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import enum
-import gc
+import functools
 import inspect
-import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -20,6 +20,8 @@ from dialog_service.bench import bench
 from dialog_service.client import CallFailed, DialogClient
 from dialog_service.errors import ConfigError, UserError
 from dialog_service.service_flags import calling
+from dialog_service.serving.replica import OnReady
+from dialog_service.serving.replica import serve as serve_here
 from dialog_service.serving.settings import PREFIX, Settings, flag, load_settings
 from dialog_service.v1 import dialog_pb2 as pb
 
@@ -32,7 +34,6 @@ app = typer.Typer(
 )
 _out = Console(highlight=False, soft_wrap=True)
 _TLS_TROUBLE = ("handshake", "Socket closed")  # how gRPC speaks of it
-_SPINS = 1000  # tens of microseconds; a product ends later on one core than on another
 _METAVARS: dict[object, str | None] = {
     bool: None,
     int: "N",
@@ -131,36 +132,20 @@ def serve(settings_file: Path | None = None, **flags: Any) -> None:
     """
     given = {name: value for name, value in flags.items() if value is not None}
     settings = load_settings(given, settings_file)
-    # What a start makes is there to stay: looking for what may go takes a tenth of its time.
-    gc.disable()
-    _spin_briefly()
-    # Bring torch: not before they are needed, and not for the other commands.
-    from dialog_service.serving.early_load import EarlyLoad
+    say_ready = functools.partial(_say_ready, flags=_calling_flags(settings))
+    if settings.processes == 1:
+        serve_here(settings, say_ready)
+    elif not _serve_with_processes(settings, say_ready):
+        raise typer.Exit(1)
+
+
+def _serve_with_processes(settings: Settings, on_ready: OnReady) -> bool:
+    """Start several processes that serve, and none here; whether they ended in order."""
+    from dialog_service.serving import processes
     from dialog_service.serving.logs import configure_logging
 
     configure_logging(settings.log_format, settings.log_level)
-    load = EarlyLoad(settings)
-    # Beside which Redis' client and all else that serving takes are imported.
-    from dialog_service.serving.app import Addresses, run
-
-    needed = _calling_flags(settings)
-
-    def on_ready(found: Addresses) -> None:
-        gc.freeze()  # nor is it looked through while requests wait
-        gc.enable()
-        _say_ready(found.grpc, found.metrics, needed)
-
-    asyncio.run(run(settings, on_ready, load))
-
-
-def _spin_briefly() -> None:
-    """Have torch's threads sleep soon after a product, unless the user has said what they do.
-
-    OpenMP reads it when torch is imported. By default threads wait for each other at full speed,
-    for milliseconds: where another program wants their core, a service had a quarter of the rate.
-    """
-    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = str(_SPINS)
+    return asyncio.run(processes.run(settings, on_ready))
 
 
 def _serve_signature() -> inspect.Signature:
@@ -207,8 +192,9 @@ def _calling_flags(settings: Settings) -> str:
     return "".join(flags for setting, flags in needed if setting)
 
 
-def _say_ready(grpc_address: str, metrics_address: str | None, flags: str) -> None:
-    figures = f", figures on http://{metrics_address}/metrics" if metrics_address else ""
+def _say_ready(grpc_address: str, metrics_addresses: Sequence[str], flags: str) -> None:
+    places = ", ".join(f"http://{address}/metrics" for address in metrics_addresses)
+    figures = f", figures on {places}" if places else ""
     target = "" if grpc_address.endswith(":50051") else f" --target {grpc_address}"
     print(
         f"Ready on {grpc_address}{figures}. Try: "

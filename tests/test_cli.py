@@ -221,7 +221,7 @@ def test_a_server_that_cannot_start_says_why_in_one_line(
 def test_nothing_that_a_start_makes_is_looked_through_for_what_may_go(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    async def run(settings: Settings, on_ready: Callable, load: object) -> None:
+    async def run(settings: Settings, on_ready: Callable, load: object, orders: None) -> None:
         assert not gc.isenabled()
         on_ready(app.Addresses("127.0.0.1:1", None))
 

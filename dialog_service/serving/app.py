@@ -33,6 +33,7 @@ from dialog_service.serving.responder import Responder
 from dialog_service.serving.security import Callers, CertificateFiles, ServerCertificate
 from dialog_service.serving.servicer import DialogServicer, requests_in
 from dialog_service.serving.settings import Settings
+from dialog_service.serving.signals import Signals
 from dialog_service.serving.tracing import Tracer, tracer_for
 from dialog_service.serving.validation import ServerLimits
 from dialog_service.v1 import dialog_pb2_grpc
@@ -112,15 +113,20 @@ class Server:
             url, window_tokens=self._settings.diversity_window_tokens, observer=self.metrics
         )
         pooled = await self._pooled_answers(url)
-        grpc_address = await self._listen(live, pooled, tracer)
+        server = self._grpc_server(live, pooled, tracer)
+        self._closing.push_async_callback(self._stop, server)
+        await self._health.show(is_ready=False)
+        # One of several is given connections as soon as it listens, which others could answer.
+        is_alone = self._settings.processes == 1
+        grpc_address = await self._listen(server) if is_alone else ""
         if pooled:
             self._closing.push_async_callback(pooled.close)
         await self._watch(live)
-        addresses = Addresses(grpc_address, self._expose_metrics())
+        metrics_address = self._expose_metrics()
         await self._load_models(live)
         self._admission.open()
         await self._health.show(is_ready=True)
-        return addresses
+        return Addresses(grpc_address or await self._listen(server), metrics_address)
 
     async def _redis_url(self) -> str | None:
         """Where Redis is; None where there is none."""
@@ -152,10 +158,10 @@ class Server:
             shared_deadline_seconds=settings.default_deadline_seconds,
         )
 
-    async def _listen(
+    def _grpc_server(
         self, live: LiveDiversity, pooled: PooledAnswers | None, tracer: Tracer
-    ) -> str:
-        """Start the gRPC server; requests are refused until the models are there."""
+    ) -> grpc.aio.Server:
+        """Not started; requests are refused until the models are there."""
         settings = self._settings
         on_refusal = self.metrics.requests_shed.labels("rate_limit").inc
         rate_limit = RateLimit(settings.rate_limit_rps, on_refusal, self._clock)
@@ -168,7 +174,8 @@ class Server:
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
                 ("grpc.max_connection_age_ms", int(1000 * settings.max_connection_age_seconds)),
-                ("grpc.so_reuseport", 0),  # two servers on one port: a mistake, not a wish
+                # Two servers on one port: a mistake, where nobody asked for several.
+                ("grpc.so_reuseport", int(settings.processes > 1)),
             ),
         )
         servicer = DialogServicer(
@@ -183,11 +190,13 @@ class Server:
         if settings.reflection:
             names = (SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
-        port = _bound(server, settings)
-        await self._health.show(is_ready=False)
+        return server
+
+    async def _listen(self, server: grpc.aio.Server) -> str:
+        """Start a gRPC server; its address."""
+        port = _bound(server, self._settings)
         await server.start()
-        self._closing.push_async_callback(self._stop, server)
-        return f"{settings.grpc_address.rpartition(':')[0]}:{port}"
+        return f"{self._settings.grpc_address.rpartition(':')[0]}:{port}"
 
     async def _stop(self, server: grpc.aio.Server) -> None:
         """End every connection.
@@ -244,44 +253,41 @@ class Server:
         await self._models.start()
 
 
-async def run(settings: Settings, on_ready: Callable[[Addresses], None], load: ModelLoader) -> None:
+async def run(
+    settings: Settings,
+    on_ready: Callable[[Addresses], None],
+    load: ModelLoader,
+    orders: int | None = None,
+) -> None:
     """Serve until SIGTERM, or Ctrl-C, which does not wait for load balancers; reload on SIGHUP.
+
+    Args:
+        settings: of the server.
+        on_ready: told where it listens, once it takes requests.
+        load: makes a model of a checkpoint.
+        orders: a pipe that tells the same as signals, where there is one.
 
     Raises:
         UserError: the server could not start.
     """
     server = Server(settings, load)
-    stopping = _signals()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
+    signals = Signals(server.reload)
+    if orders is not None:
+        signals.obey(orders)
     try:
         starting = asyncio.create_task(server.start())
-        either: set[asyncio.Future[Any]] = {starting, stopping}
+        either: set[asyncio.Future[Any]] = {starting, signals.ending}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             await _cancelled(starting)
             return
         on_ready(await starting)
-        received = await stopping
+        received = await signals.ending
         _log.info("draining", extra={"signal": received.name})
         is_balanced = received is signal.SIGTERM
         await server.drain(delay_seconds=settings.drain_delay_seconds if is_balanced else 0)
     finally:
         await server.close()
-
-
-def _signals() -> asyncio.Future[signal.Signals]:
-    """The first of the signals that end a server; a second one is not caught."""
-    loop = asyncio.get_running_loop()
-    received: asyncio.Future[signal.Signals] = loop.create_future()
-
-    def on_signal(number: signal.Signals) -> None:
-        received.set_result(number)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(each)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    return received
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

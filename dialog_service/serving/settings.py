@@ -21,19 +21,25 @@ from dialog_service.errors import ConfigError
 PREFIX = "DIALOG_"
 CALL_PREFIX = f"{PREFIX}CALL_"  # the environment of commands that call a server
 MAX_REPLIES = 32  # of one request, by the API
+_MOST_PORT = 65535
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _log = logging.getLogger(__name__)
 
 
 def _address(value: str) -> str:
     host, colon, port = value.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) < 65536):
+    if not (host and colon and port.isdigit() and int(port) <= _MOST_PORT):
         raise ValueError("must be HOST:PORT, for example 127.0.0.1:50051")
     return value
 
 
 def _address_or_off(value: str) -> str:
     return value if value == "off" else _address(value)
+
+
+def _port(address: str) -> int:
+    """Of an address; 0 where it is off, or any port will do."""
+    return 0 if address == "off" else int(address.rpartition(":")[2])
 
 
 def _redis(value: str) -> str:
@@ -77,6 +83,13 @@ class Settings(BaseSettings):
     metrics_address: Annotated[str, AfterValidator(_address_or_off)] = Field(
         default="127.0.0.1:9095", description="Where Prometheus finds /metrics, or off."
     )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="So many that answer at grpc_address, each a replica with its share of the "
+        "cores; figures on as many ports, from that of metrics_address on.",
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, ...")
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
         default="auto",
@@ -116,7 +129,7 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(_redis)] = Field(
         default="embedded",
         description="redis://, rediss:// or unix://, shared by all replicas; embedded: a private "
-        "server started for this process; off: no cache.",
+        "server started for this service; off: no cache.",
     )
     cache_ttl_seconds: float = Field(
         default=3600.0,
@@ -219,7 +232,14 @@ class Settings(BaseSettings):
             raise ValueError("queue_capacity_sequences must be at least max_replies")
         if self.max_candidates < self.max_replies:
             raise ValueError("max_candidates must be at least max_replies")
+        if _port(self.metrics_address) + self.processes - 1 > _MOST_PORT:
+            raise ValueError("metrics_address leaves too few ports for so many processes")
         return self
+
+    def metrics_address_of(self, number: int) -> str:
+        """Where one of the processes shows its figures."""
+        host, _, port = self.metrics_address.rpartition(":")
+        return f"{host}:{int(port) + number}" if _port(port) else self.metrics_address
 
 
 def load_settings(flags: Mapping[str, object], file: Path | None = None) -> Settings:

@@ -43,6 +43,8 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch):
         ("cache_ttl_seconds", "inf"),
         ("max_connection_age_seconds", "1e9"),
         ("max_batch_sequences", "0"),
+        ("processes", "0"),
+        ("processes", "65"),
         ("grpc_address", "50051"),
         ("grpc_address", "localhost:70000"),
         ("metrics_address", "nowhere"),
@@ -65,6 +67,7 @@ def test_a_value_that_cannot_be_names_the_setting_by_both_its_names(name: str, v
         {"model": "a", "models": "b"},
         {"queue_capacity_sequences": "3", "max_replies": "4"},
         {"max_candidates": "3", "max_replies": "4"},
+        {"metrics_address": "127.0.0.1:65534", "processes": "3"},
     ],
 )
 def test_settings_that_do_not_fit_together(flags: dict[str, str]):
@@ -92,6 +95,20 @@ def test_a_near_miss_stops_the_start_with_a_suggestion(
     monkeypatch.setenv(f"DIALOG_{name}", "1")
     with pytest.raises(ConfigError, match=f"DIALOG_{meant}\\?"):
         load_settings({})
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("[::1]:9095", ["[::1]:9095", "[::1]:9096"]),
+        ("127.0.0.1:65534", ["127.0.0.1:65534", "127.0.0.1:65535"]),
+        ("127.0.0.1:0", ["127.0.0.1:0"] * 2),
+        ("off", ["off"] * 2),
+    ],
+)
+def test_processes_show_figures_on_a_port_each(address: str, shown: list[str]):
+    settings = load_settings({"processes": "2", "metrics_address": address})
+    assert [settings.metrics_address_of(number) for number in (0, 1)] == shown
 
 
 def test_names_that_kubernetes_injects_are_only_reported():

@@ -8,13 +8,11 @@ The forced rows have the paper's sizes, random weights, 10 replies of 20 tokens,
 ones the packaged model, its own sampling, 10 replies.
 """
 
-import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, NamedTuple
-from unittest import mock
 
 import in_process
 import matplotlib.pyplot as plt
@@ -59,15 +57,13 @@ def rates(forced: Path, budget: float) -> Iterator[Rate]:
 def latencies(forced: Path, wanted: Wanted) -> Iterator[Latencies]:
     """All that goes over the wire."""
     seconds = wanted.seconds
-    cores = torch.get_num_threads()
-    fleets = {1: "service", cores: f"service, {cores} replicas of a thread"} | {1: "service"}
-    for replicas, label in fleets.items():
-        with _replicas(forced, replicas, threads=cores // replicas) as addresses:
+    for processes in over_the_wire.process_counts():
+        with _forced_service(forced, processes) as address:
             yield from over_the_wire.service(
-                addresses,
+                [address],
                 wanted.clients,
                 seconds,
-                label=label,
+                label=over_the_wire.named(processes),
                 workload=over_the_wire.generated(REPLIES),
             )
     if wanted.has_peer:
@@ -85,16 +81,11 @@ def latencies(forced: Path, wanted: Wanted) -> Iterator[Latencies]:
     yield from over_the_wire.echo(FEW, seconds)
 
 
-@contextlib.contextmanager
-def _replicas(forced: Path, count: int, *, threads: int) -> Iterator[list[str]]:
-    """The addresses of so many, without a Redis and with room for all that clients send."""
-    flags = ("--model", str(forced), "--redis-url", "off")
+def _forced_service(forced: Path, processes: int) -> AbstractContextManager[str]:
+    """One without a Redis and with room for all that clients send; its address."""
+    flags = ("--model", str(forced), "--redis-url", "off", "--processes", str(processes))
     room = ("--max-batch-sequences", "640", "--queue-capacity-sequences", "4096")
-    with contextlib.ExitStack() as stack:
-        with mock.patch.dict(os.environ, OMP_NUM_THREADS=str(threads)):
-            services = [over_the_wire.our_service(*flags, *room) for _ in range(count)]
-            addresses = [stack.enter_context(service) for service in services]
-        yield addresses
+    return over_the_wire.our_service(*flags, *room)
 
 
 def rate_table(found: list[Rate]) -> Table:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import os
 import statistics
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from dialog_service.v1 import dialog_pb2 as pb
 HERE = Path(__file__).parent
 QUIET = ("--metrics-address", "off", "--log-level", "warning")
 TIMEOUT_SECONDS = 120
+MOST_PROCESSES = 64  # that the setting allows
 
 Ask = Callable[[], Awaitable[object]]
 """Makes one call and waits for its answer; ``NothingLeft`` where there is nothing to ask."""
@@ -52,7 +54,10 @@ def service(
     label: str,
     workload: Workload,
 ) -> Iterator[Latencies]:
-    """Our service, which listens at some addresses; clients are spread over them."""
+    """Our service, which listens at some addresses; clients are spread over them.
+
+    Over several processes at one address the kernel spreads them, as each has its own connection.
+    """
     for count in clients:
         yield row(label, count, *loaded(addresses, workload, clients=count, seconds=seconds))
 
@@ -98,6 +103,16 @@ def our_service(*flags: str) -> Iterator[str]:
     """Our service, for as long as a block lasts."""
     with local_service(*QUIET, *flags) as address:
         yield address
+
+
+def process_counts() -> list[int]:
+    """Of a service: one, and as many as there are cores."""
+    return sorted({1, min(len(os.sched_getaffinity(0)), MOST_PROCESSES)})
+
+
+def named(processes: int) -> str:
+    """What a service of so many is called."""
+    return "service" if processes == 1 else f"service, {processes} processes"
 
 
 def echo(clients: Sequence[int], seconds: float) -> Iterator[Latencies]:

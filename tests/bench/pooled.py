@@ -3,11 +3,13 @@
     python tests/bench/pooled.py                      a minute or so
     python tests/bench/pooled.py --clients 1 --clients 64 --seconds 20
 
-The service and one of the echoes have a process of their own, clients share another; the other
-echo is in the clients' process. ``filled_pools`` tells how the model is kept out of it.
+The service, in one process and in one for each core, and one of the echoes have processes of their
+own, clients share another; the other echo is in the clients' process. ``filled_pools`` tells how
+the model is kept out of it.
 """
 
 import asyncio
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +24,6 @@ from rich.table import Table
 
 from dialog_service.checkpoint import DEFAULT_CHECKPOINT
 
-POOLED = "service, from full pools"
 MOST_A_SECOND = 2500  # answers that there are pools for; where they are used up, a row ends early
 _console = wide_console()
 
@@ -39,40 +40,46 @@ def pools_for(seconds: float) -> int:
     return math.ceil(seconds * MOST_A_SECOND / SERVINGS)
 
 
-def from_pools(address: str, pools: FilledPools, clients: int, asked: tuple[int, float]) -> Row:
+def named(processes: int) -> str:
+    """What the row of a service of so many is called."""
+    return f"{over_the_wire.named(processes)}, from full pools"
+
+
+def from_pools(
+    address: str, pools: FilledPools, clients: int, asked: tuple[int, float], *, label: str
+) -> Row:
     """A service under a load of so many replies a request, for so many seconds."""
     replies, seconds = asked
     pools.fill()
     answers = Answers([address], pools.deck(replies))
     found = asyncio.run(over_the_wire.closed_loop(answers.connect, clients, seconds))
-    return Row(over_the_wire.row(POOLED, clients, *found), answers.pooled_share)
+    return Row(over_the_wire.row(label, clients, *found), answers.pooled_share)
 
 
 def rows(checkpoint: Path, clients: Sequence[int], asked: tuple[int, float]) -> Iterator[Row]:
-    """The service, then both echoes, each under every number of clients."""
+    """The service in one process and in several, then both echoes, with each number of clients."""
     with running_redis() as server:
         pools = FilledPools.make(server, pools_for(asked[1]), checkpoint)
         flags = ("--model", str(checkpoint), "--redis-url", server.url)
-        with over_the_wire.our_service(*flags) as address:
-            for count in clients:
-                yield from_pools(address, pools, count, asked)
+        for processes in over_the_wire.process_counts():
+            with over_the_wire.our_service(*flags, "--processes", str(processes)) as address:
+                for count in clients:
+                    yield from_pools(address, pools, count, asked, label=named(processes))
     for echo in (over_the_wire.echo_apart, over_the_wire.echo):
         for found in echo(clients, asked[1]):
             yield Row(found, None)
 
 
-def ratios(found: Sequence[Row]) -> dict[str, dict[int, float]]:
-    """The service's rate over that of each echo, by the number of clients."""
-    rates = {(row.latencies.server, row.latencies.clients): row.latencies for row in found}
-    ours = {clients: each for (server, clients), each in rates.items() if server == POOLED}
-    echoes = dict.fromkeys(server for server, _ in rates if server != POOLED)
-    return {
-        server: {
-            clients: each.requests_per_second / rates[server, clients].requests_per_second
-            for clients, each in ours.items()
-        }
-        for server in echoes
-    }
+def ratios(found: Sequence[Row]) -> dict[str, dict[str, dict[int, float]]]:
+    """The rate of each service over that of each echo, by the number of clients."""
+    shares: dict[str, dict[str, dict[int, float]]] = {}
+    services = [row.latencies for row in found if row.pooled_share is not None]
+    echoes = [row.latencies for row in found if row.pooled_share is None]
+    for ours, echo in itertools.product(services, echoes):
+        if ours.clients == echo.clients:
+            against = shares.setdefault(ours.server, {}).setdefault(echo.server, {})
+            against[ours.clients] = ours.requests_per_second / echo.requests_per_second
+    return shares
 
 
 def table(found: Sequence[Row]) -> Table:
@@ -109,9 +116,10 @@ def main(
     written = [{**row.latencies._asdict(), "pooled_share": row.pooled_share} for row in found]
     save(output, "pooled", rows=written, ratios=against)
     _console.print(table(found))
-    for server, by_clients in against.items():
-        each = ", ".join(f"{ratio:.2f} with {n} clients" for n, ratio in by_clients.items())
-        _console.print(f"{POOLED}, to {server}: {each}")
+    for ours, echoes in against.items():
+        for echo, by_clients in echoes.items():
+            each = ", ".join(f"{ratio:.2f} with {n} clients" for n, ratio in by_clients.items())
+            _console.print(f"{ours}, to {echo}: {each}")
 
 
 if __name__ == "__main__":

@@ -116,11 +116,21 @@ def test_replicas_on_paper():
 def test_pooled_answers_are_held_against_both_echoes():
     [apart], [beside] = over_the_wire.echo_apart([2], 0.1), over_the_wire.echo([2], 0.1)
     assert min(apart.requests_per_second, beside.requests_per_second) > 0
-    ours = beside._replace(server=pooled.POOLED, requests_per_second=1.0)
-    found = [pooled.Row(ours, 1.0), pooled.Row(apart, None), pooled.Row(beside, None)]
+    names = [pooled.named(processes) for processes in (1, 2)]
+    assert names == ["service, from full pools", "service, 2 processes, from full pools"]
+    ours = [
+        beside._replace(server=name, requests_per_second=float(count))
+        for count, name in enumerate(names, start=1)
+    ]
+    found = [pooled.Row(row, 1.0) for row in ours] + [
+        pooled.Row(row, None) for row in (apart, beside)
+    ]
     rates = {row.server: 1 / row.requests_per_second for row in (apart, beside)}
-    assert pooled.ratios(found) == {server: {2: rate} for server, rate in rates.items()}
-    assert pooled.table(found).row_count == 3
+    assert pooled.ratios(found) == {
+        name: {server: {2: pytest.approx(count * rate)} for server, rate in rates.items()}
+        for count, name in enumerate(names, start=1)
+    }
+    assert pooled.table(found).row_count == 4
 
 
 @pytest.mark.usefixtures("_patience")

@@ -276,7 +276,6 @@ class CandidatePools:
             return Draw(missing=count, status=CacheStatus.DEGRADED)
         return served.answer(count, capacity=rules.capacity)
 
-
     async def _drawn(self, client: Redis, args: Sequence[str | int]) -> Any:
         """The answer of ``DRAW``, which is loaded where Redis does not have it.
 

@@ -81,7 +81,7 @@ class NoTracer:
 
 _NO_SPAN = NoSpan()
 _NOTHING = contextlib.nullcontext(_NO_SPAN)  # has no state: one serves all
-_current: ContextVar[Span] = ContextVar("span", default=_NO_SPAN)  # noqa: B039  # nor has this
+_current: ContextVar[Span] = ContextVar("span", default=_NO_SPAN)  # nor has this
 
 
 def tracer_for(endpoint: str | None) -> Tracer:

@@ -6,7 +6,7 @@ in order, so that the first five of ten replies are the five.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -78,6 +78,14 @@ def context_ids(turns: Sequence[Sequence[int]], limits: ModelConfig | ModelLimit
     return joined[-limits.max_context_tokens :] or [UNK]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Context:
+    """A request as it was read; ``vector`` (M,) is the matcher's, None where there is none."""
+
+    plan: Plan
+    vector: Tensor | None
+
+
 class Generator:
     """Replies with one loaded checkpoint, on one device; use from one thread at a time."""
 
@@ -125,6 +133,7 @@ class Generator:
             latent_scale=sampling.latent_scale,
         )
         self.is_deterministic = model.is_deterministic
+        self.has_matcher = self._engine.has_matcher
 
     @classmethod
     def load(cls, directory: Path, *, device: str = "auto", precision: str = "auto") -> "Generator":
@@ -154,11 +163,14 @@ class Generator:
         """
         longest = max(MAX_REPLY_TOKENS, self.limits.max_reply_tokens)
         session = Session(self._engine, longest, self._said, on_reply)
-        session.add(self._plans(requests))
+        contexts = [*self._read(requests)]
+        session.add([context.plan for context in contexts])
         results: dict[int, GenerationResult | None] = {}
         while not session.is_idle:
-            session.add(self._plans(company.joining(session.live_rows)))
-            done = session.step(is_abandoned)
+            joining = self._read(company.joining(session.live_rows))
+            session.add([context.plan for context in joining])
+            contexts += joining
+            done = self._rated(session.step(is_abandoned), contexts)
             results.update(done)
             for index, result in [(i, found) for i, found in done.items() if found]:
                 company.on_result(index, result)
@@ -223,21 +235,51 @@ class Generator:
     def _codes(self, turns: Sequence[str]) -> ReplyCodes:
         return self._engine.codes([context_ids(self._encoded(turns), self.limits)])
 
-    def _plans(self, requests: Sequence[GenerationRequest]) -> list[Plan]:
-        """What a session needs to begin requests."""
+    def _read(self, requests: Sequence[GenerationRequest]) -> list[_Context]:
+        """What a session needs to begin requests, and what their replies are to be held against."""
         if not requests:
             return []
         turns = [self._encoded(request.turns) for request in requests]
-        codes = self._engine.codes([context_ids(each, self.limits) for each in turns])
+        ids = [context_ids(each, self.limits) for each in turns]
+        states = self._engine.states(ids)
+        codes = self._engine.codes_of(states)
+        vectors = self._engine.context_vectors(ids, states) if self.has_matcher else None
         return [
-            Plan(
-                request=request,
-                codes=ReplyCodes(*(part[place : place + 1] for part in codes)),
-                draw_limit=self._draw_limit(request),
-                context_truncated=self._exceed(turns[place]),
+            _Context(
+                plan=Plan(
+                    request=request,
+                    codes=ReplyCodes(*(part[place : place + 1] for part in codes)),
+                    draw_limit=self._draw_limit(request),
+                    context_truncated=self._exceed(turns[place]),
+                ),
+                vector=None if vectors is None else vectors[place],
             )
             for place, request in enumerate(requests)
         ]
+
+    def _rated(
+        self, done: dict[int, GenerationResult | None], contexts: Sequence[_Context]
+    ) -> dict[int, GenerationResult | None]:
+        """The results of some requests, their candidates with what the matcher says of them."""
+        rated = [
+            (contexts[n].vector, each)
+            for n, result in done.items()
+            if result
+            for each in result.candidates
+        ]
+        vectors = [vector for vector, _ in rated if vector is not None]
+        if not vectors:
+            return done
+        said = [self._vocabulary.encode(normalise(each.text)) or [UNK] for _, each in rated]
+        found = iter(self._engine.relevance(torch.stack(vectors), said).tolist())
+        return {
+            n: result
+            and replace(
+                result,
+                candidates=tuple(replace(c, relevance=next(found)) for c in result.candidates),
+            )
+            for n, result in done.items()
+        }
 
     def _draw_limit(self, request: GenerationRequest) -> int:
         """Draws after which a request makes do with what it has; one where all are the same."""

@@ -47,13 +47,15 @@ class Candidate:
     """One reply of ``token_count`` tokens, its end not counted.
 
     ``log_prob_nats`` is the model's own given z, at temperature one, over the words that it may
-    say; the end counts where the reply came to one.
+    say; the end counts where the reply came to one. ``relevance`` is how well it fits the context,
+    0 to 1, None where the model does not tell.
     """
 
     text: str
     log_prob_nats: float
     token_count: int
     finish_reason: FinishReason
+    relevance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ class NoSelection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MmrSelection:
-    """Maximal marginal relevance, with likelihood for relevance.
+    """Maximal marginal relevance, with likelihood for relevance where a model has no matcher.
 
     ``relevance_weight`` 1 looks at relevance alone, 0 at difference alone.
     """
@@ -38,14 +38,14 @@ def select(
 ) -> tuple[Candidate, ...]:
     """``count`` of the candidates, or all where there are fewer, in the order they are chosen.
 
-    This is the one place that tells strategies apart; another measure of relevance comes in here.
+    This is the one place that tells strategies apart.
     """
     match selection:
         case NoSelection():
             return tuple(candidates[:count])
         case MmrSelection(relevance_weight=weight):
-            relevance = [likelihood(candidate) for candidate in candidates]
-            chosen = mmr([c.text for c in candidates], relevance, count=count, weight=weight)
+            texts = [candidate.text for candidate in candidates]
+            chosen = mmr(texts, relevance(candidates), count=count, weight=weight)
             return tuple(candidates[index] for index in chosen)
 
 
@@ -82,6 +82,12 @@ def mmr(
         for index in left:
             nearest[index] = max(nearest[index], _overlap(grams[index], grams[best]))
     return chosen
+
+
+def relevance(candidates: Sequence[Candidate]) -> list[float]:
+    """How well each fits, 0 to 1: what the matcher says of all, or else their likelihood."""
+    told = [each.relevance for each in candidates if each.relevance is not None]
+    return told if len(told) == len(candidates) else [likelihood(each) for each in candidates]
 
 
 def likelihood(candidate: Candidate) -> float:

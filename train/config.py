@@ -278,6 +278,15 @@ class RunConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _matcher_comes_last(self) -> "RunConfig":
+        if self.model.matcher is not None:
+            raise ValueError(
+                "model.matcher is not trained with the model: python -m train.matcher fits one to "
+                "the checkpoint"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _model_sees_the_turns_of_the_data(self) -> "RunConfig":
         given, seen = self.data.examples.context_turns, self.model.context_turns
         if given != seen:

@@ -12,6 +12,7 @@ from dialog_service.engine.precision import resolve_precision
 from dialog_service.engine.products import Product, packed
 from dialog_service.engine.recurrences import PackedRecurrence
 from dialog_service.engine.rows import RowShape, row_shape
+from dialog_service.models.matcher import Matcher, text_features
 from dialog_service.models.recurrence import State
 from dialog_service.models.search import TokenRule
 from dialog_service.models.seq2seq import LatentSeq2Seq, ReplyCodes
@@ -92,19 +93,60 @@ class Engine:
         yield from self._chooser.products
 
     def codes(self, contexts: Sequence[Sequence[int]]) -> ReplyCodes:
-        """What each of N contexts says of z and of the signal."""
-        rows = self.shape.padded(len(contexts))
-        padded = [*contexts, *[[UNK]] * (rows - len(contexts))]
+        """What the ids of each of N contexts say of z and of the signal."""
+        return self.codes_of(self.states(contexts))
+
+    def codes_of(self, states: Tensor) -> ReplyCodes:
+        """The same of contexts with these (N, C) ``states``."""
+        return ReplyCodes(*_in_chunks(self._float_shape, self._model.reply_codes, states))
+
+    def states(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """(N, C) what the encoder makes of the ids of texts, at least one each."""
+        rows = self.shape.padded(len(texts))
+        padded = [*texts, *[[UNK]] * (rows - len(texts))]
         lengths = torch.tensor([len(ids) for ids in padded])
         ids = torch.full((rows, int(lengths.max())), PAD)
         mirrored = ids.clone()
-        for row, other, context in zip(ids, mirrored, padded, strict=True):
-            row[: len(context)] = torch.tensor(context)
-            other[: len(context)] = torch.tensor(context[::-1])
+        for row, other, text in zip(ids, mirrored, padded, strict=True):
+            row[: len(text)] = torch.tensor(text)
+            other[: len(text)] = torch.tensor(text[::-1])
         ids, mirrored, lengths = (part.to(self.device) for part in (ids, mirrored, lengths))
         (encoded,) = _in_chunks(self.shape, lambda *x: (self._encoded(*x),), ids, mirrored, lengths)
-        codes = _in_chunks(self._float_shape, self._model.reply_codes, encoded[: len(contexts)])
-        return ReplyCodes(*codes)
+        return encoded[: len(texts)]
+
+    @property
+    def has_matcher(self) -> bool:
+        """Whether the model tells how well a reply fits."""
+        return self._model.matcher is not None
+
+    def context_vectors(self, texts: Sequence[Sequence[int]], states: Tensor) -> Tensor:
+        """(N, M) of contexts, for ``relevance``, given their ids and their (N, C) ``states``."""
+        features = text_features(states, self._model.embedding.weight, texts)
+        (vectors,) = _in_chunks(self._float_shape, lambda x: (self._matcher.contexts(x),), features)
+        return vectors
+
+    def relevance(self, contexts: Tensor, replies: Sequence[Sequence[int]]) -> Tensor:
+        """How well each of N replies fits its context.
+
+        Args:
+            contexts: (N, M) vectors.
+            replies: ids, at least one each.
+
+        Returns:
+            (N,) between 0 and 1.
+        """
+        matcher = self._matcher
+        features = text_features(self.states(replies), self._model.embedding.weight, replies)
+
+        def found(vectors: Tensor, of_replies: Tensor) -> tuple[Tensor]:
+            return (matcher.relevance(vectors, matcher.replies(of_replies)),)
+
+        return _in_chunks(self._float_shape, found, contexts, features)[0]
+
+    @property
+    def _matcher(self) -> Matcher:
+        assert self._model.matcher is not None
+        return self._model.matcher
 
     def _encoded(self, ids: Tensor, mirrored: Tensor, lengths: Tensor) -> Tensor:
         """(N, S) ids, the same from behind, and (N,) lengths -> (N, C) states."""

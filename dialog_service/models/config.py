@@ -149,6 +149,14 @@ class GruDecoder(Config):
     output_dropout: Probability = 0.2
 
 
+class MatcherConfig(Config):
+    """Two-layer towers over the encoder's states, for contexts and for replies; fitted last."""
+
+    hidden_size: PositiveInt = 512
+    output_size: PositiveInt = 256
+    dropout: Probability = 0.2
+
+
 EncoderConfig = Annotated[LstmEncoder | GruEncoder, Field(discriminator="kind")]
 PosteriorConfig = Annotated[
     NoPosterior | DiracPosterior | GaussianPosterior, Field(discriminator="kind")
@@ -164,7 +172,8 @@ class ModelConfig(Config):
     """One served model: what every axis is, and how large.
 
     ``embedding_std`` is the deviation at which embeddings start; None, E^-1/2, from which models
-    learn more slowly, is that of older checkpoints.
+    learn more slowly, is that of older checkpoints. ``matcher`` None is a model that does not
+    tell how well its replies fit.
     """
 
     vocab_size: PositiveInt
@@ -178,6 +187,7 @@ class ModelConfig(Config):
     prior: PriorConfig
     bridge: BridgeConfig = EveryStepBridge()
     decoder: DecoderConfig
+    matcher: MatcherConfig | None = None
 
     @property
     def latent_dim(self) -> int:

@@ -14,6 +14,7 @@ from dialog_service.models.config import ModelConfig
 from dialog_service.models.decoder import build_decoder, real_places
 from dialog_service.models.distributions import DiagonalGaussian
 from dialog_service.models.encoder import BidirectionalEncoder, build_encoder
+from dialog_service.models.matcher import Matcher
 from dialog_service.models.posterior import Belief, build_posterior
 from dialog_service.models.prior import build_prior
 
@@ -109,6 +110,9 @@ class LatentSeq2Seq(nn.Module):
             embedding_dim=config.embedding_dim,
         )
         self.decoder = build_decoder(config.decoder, self.embedding, self.bridge)
+        self.matcher: Matcher | None = None
+        if config.matcher is not None:
+            self.matcher = Matcher(config.matcher, context_size + config.embedding_dim)
 
     @property
     def is_deterministic(self) -> bool:

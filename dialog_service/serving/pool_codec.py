@@ -25,6 +25,7 @@ def encode(candidate: Candidate) -> bytes:
         log_prob_nats=candidate.log_prob_nats,
         token_count=candidate.token_count,
         finish_reason=candidate.finish_reason,
+        relevance=candidate.relevance,
     ).SerializeToString()
 
 
@@ -41,9 +42,12 @@ def decode(value: bytes) -> Candidate:
         raise UnreadableCandidate(str(error)) from error
     if not (message.text and message.token_count and math.isfinite(message.log_prob_nats)):
         raise UnreadableCandidate("a field is missing or out of range")
+    if not 0 <= message.relevance <= 1:  # which not-a-number is not
+        raise UnreadableCandidate("relevance is out of range")
     return Candidate(
         text=message.text,
         log_prob_nats=message.log_prob_nats,
         token_count=message.token_count,
         finish_reason=reason,
+        relevance=message.relevance if message.HasField("relevance") else None,
     )

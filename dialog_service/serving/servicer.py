@@ -269,6 +269,7 @@ def _reply(candidate: Candidate) -> pb.Reply:
         log_prob_nats=candidate.log_prob_nats,
         token_count=candidate.token_count,
         finish_reason=_FINISH_REASONS[candidate.finish_reason],
+        relevance=candidate.relevance,
     )
 
 

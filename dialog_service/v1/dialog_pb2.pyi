@@ -144,16 +144,18 @@ class GenerateRepliesResponse(_message.Message):
     def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., model_version: _Optional[str] = ..., seed: _Optional[int] = ..., cache: _Optional[_Union[CacheInfo, _Mapping]] = ..., diversity: _Optional[_Union[ReplyDiversity, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., context_truncated: _Optional[bool] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("text", "log_prob_nats", "token_count", "finish_reason")
+    __slots__ = ("text", "log_prob_nats", "token_count", "finish_reason", "relevance")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     LOG_PROB_NATS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
+    RELEVANCE_FIELD_NUMBER: _ClassVar[int]
     text: str
     log_prob_nats: float
     token_count: int
     finish_reason: FinishReason
-    def __init__(self, text: _Optional[str] = ..., log_prob_nats: _Optional[float] = ..., token_count: _Optional[int] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ...) -> None: ...
+    relevance: float
+    def __init__(self, text: _Optional[str] = ..., log_prob_nats: _Optional[float] = ..., token_count: _Optional[int] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., relevance: _Optional[float] = ...) -> None: ...
 
 class CacheInfo(_message.Message):
     __slots__ = ("status", "pool_size")

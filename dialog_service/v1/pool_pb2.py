@@ -24,13 +24,13 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64ialog_service/v1/pool.proto\x12\x11\x64ialog_service.v1\"b\n\x0fPooledCandidate\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rlog_prob_nats\x18\x02 \x01(\x01\x12\x13\n\x0btoken_count\x18\x03 \x01(\r\x12\x15\n\rfinish_reason\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64ialog_service/v1/pool.proto\x12\x11\x64ialog_service.v1\"\x88\x01\n\x0fPooledCandidate\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rlog_prob_nats\x18\x02 \x01(\x01\x12\x13\n\x0btoken_count\x18\x03 \x01(\r\x12\x15\n\rfinish_reason\x18\x04 \x01(\t\x12\x16\n\trelevance\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_relevanceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dialog_service.v1.pool_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_POOLEDCANDIDATE']._serialized_start=51
-  _globals['_POOLEDCANDIDATE']._serialized_end=149
+  _globals['_POOLEDCANDIDATE']._serialized_start=52
+  _globals['_POOLEDCANDIDATE']._serialized_end=188
 # @@protoc_insertion_point(module_scope)

@@ -21,6 +21,12 @@ def test_comes_back_as_it_was(reason: FinishReason) -> None:
     assert decode(encode(candidate)) == candidate
 
 
+@pytest.mark.parametrize("relevance", [None, 0.0, 0.25, 1.0])
+def test_relevance_comes_back_as_it_was(relevance: float | None) -> None:
+    candidate = replace(CANDIDATE, relevance=relevance)
+    assert decode(encode(candidate)) == candidate
+
+
 def test_a_text_is_known_by_its_id() -> None:
     again = Candidate(text=CANDIDATE.text, log_prob_nats=-1, token_count=1, finish_reason="end")  # type: ignore[arg-type]
     other = Candidate(text="No.", log_prob_nats=-1, token_count=1, finish_reason=FinishReason.END)
@@ -41,6 +47,8 @@ def test_a_text_is_known_by_its_id() -> None:
         PooledCandidate(
             text="Hi.", token_count=1, log_prob_nats=float("nan"), finish_reason="end"
         ).SerializeToString(),
+        encode(replace(CANDIDATE, relevance=float("nan"))),
+        encode(replace(CANDIDATE, relevance=1.5)),
     ],
 )
 def test_what_is_not_ours_is_refused(value: bytes) -> None:

@@ -80,7 +80,7 @@ def context_ids(turns: Sequence[Sequence[int]], limits: ModelConfig | ModelLimit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Context:
-    """A request as it was read; ``vector`` (M,) is the matcher's, None where there is none."""
+    """A request as it was read; ``vector`` (1, M) is the matcher's, None where it is not asked."""
 
     plan: Plan
     vector: Tensor | None
@@ -170,7 +170,10 @@ class Generator:
             joining = self._read(company.joining(session.live_rows))
             session.add([context.plan for context in joining])
             contexts += joining
-            done = self._rated(session.step(is_abandoned), contexts)
+            done = {
+                n: found and self._rated(found, contexts[n].vector)
+                for n, found in session.step(is_abandoned).items()
+            }
             results.update(done)
             for index, result in [(i, found) for i, found in done.items() if found]:
                 company.on_result(index, result)
@@ -243,7 +246,6 @@ class Generator:
         ids = [context_ids(each, self.limits) for each in turns]
         states = self._engine.states(ids)
         codes = self._engine.codes_of(states)
-        vectors = self._engine.context_vectors(ids, states) if self.has_matcher else None
         return [
             _Context(
                 plan=Plan(
@@ -252,34 +254,27 @@ class Generator:
                     draw_limit=self._draw_limit(request),
                     context_truncated=self._exceed(turns[place]),
                 ),
-                vector=None if vectors is None else vectors[place],
+                vector=self._vector(request, ids[place], states[place : place + 1]),
             )
             for place, request in enumerate(requests)
         ]
 
-    def _rated(
-        self, done: dict[int, GenerationResult | None], contexts: Sequence[_Context]
-    ) -> dict[int, GenerationResult | None]:
-        """The results of some requests, their candidates with what the matcher says of them."""
-        rated = [
-            (contexts[n].vector, each)
-            for n, result in done.items()
-            if result
-            for each in result.candidates
-        ]
-        vectors = [vector for vector, _ in rated if vector is not None]
-        if not vectors:
-            return done
-        said = [self._vocabulary.encode(normalise(each.text)) or [UNK] for _, each in rated]
-        found = iter(self._engine.relevance(torch.stack(vectors), said).tolist())
-        return {
-            n: result
-            and replace(
-                result,
-                candidates=tuple(replace(c, relevance=next(found)) for c in result.candidates),
-            )
-            for n, result in done.items()
-        }
+    def _vector(
+        self, request: GenerationRequest, ids: Sequence[int], state: Tensor
+    ) -> Tensor | None:
+        """(1, M) what replies are held against, where they are to be."""
+        if not (request.is_rated and self.has_matcher):
+            return None
+        return self._engine.context_vectors([ids], state)
+
+    def _rated(self, result: GenerationResult, vector: Tensor | None) -> GenerationResult:
+        """The result, its candidates with what the matcher says of them."""
+        if vector is None or not result.candidates:
+            return result
+        said = [self._vocabulary.encode(normalise(c.text)) or [UNK] for c in result.candidates]
+        found = self._engine.relevance(vector.expand(len(said), -1), said).tolist()
+        rated = [replace(c, relevance=r) for c, r in zip(result.candidates, found, strict=True)]
+        return replace(result, candidates=tuple(rated))
 
     def _draw_limit(self, request: GenerationRequest) -> int:
         """Draws after which a request makes do with what it has; one where all are the same."""

@@ -33,13 +33,17 @@ class SamplingParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """One context and how many replies to it; texts in ``excluded`` are not returned."""
+    """One context and how many replies to it; texts in ``excluded`` are not returned.
+
+    ``is_rated``: whether each is to say how well it fits, where the model has a matcher.
+    """
 
     turns: tuple[str, ...]
     reply_count: int
     sampling: SamplingParameters
     seed: int
     excluded: Container[str] = frozenset()
+    is_rated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,7 @@ class Candidate:
 
     ``log_prob_nats`` is the model's own given z, at temperature one, over the words that it may
     say; the end counts where the reply came to one. ``relevance`` is how well it fits the context,
-    0 to 1, None where the model does not tell.
+    0 to 1, None where nobody asked or the model does not tell.
     """
 
     text: str

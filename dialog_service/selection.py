@@ -17,6 +17,7 @@ class NoSelection:
     """The first ones."""
 
     waits_for_all: ClassVar[bool] = False  # a choice is known with its candidate
+    takes_relevance: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class MmrSelection:
     """
 
     waits_for_all: ClassVar[bool] = True
+    takes_relevance: ClassVar[bool] = True
     relevance_weight: float
 
 

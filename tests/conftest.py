@@ -1,5 +1,6 @@
 """What many tests need: a tiny checkpoint with real parts, and where the real corpora are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from dialog_service.checkpoint import (
     Checkpoint,
     CheckpointMeta,
     SamplingDefaults,
+    load_checkpoint,
     save_checkpoint,
 )
 from dialog_service.models.config import (
     GaussianPosterior,
     LstmDecoder,
     LstmEncoder,
+    MatcherConfig,
     ModelConfig,
     StandardNormalPrior,
 )
@@ -66,4 +69,17 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         directory,
     )
+    return directory
+
+
+@pytest.fixture(scope="session")
+def matched_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a matcher, as untrained as the rest."""
+    tiny = load_checkpoint(tiny_checkpoint)
+    torch.manual_seed(8)
+    matcher = MatcherConfig(hidden_size=20, output_size=12)
+    model = build_model(tiny.model.config.model_copy(update={"matcher": matcher}))
+    model.load_state_dict(tiny.model.state_dict(), strict=False)
+    directory = tmp_path_factory.mktemp("checkpoint") / "matched"
+    save_checkpoint(replace(tiny, model=model), directory)
     return directory

@@ -26,6 +26,7 @@ from dialog_service.generation import (
     resolve_precision,
 )
 from dialog_service.models.config import DiracPosterior, ModelConfig
+from dialog_service.models.matcher import Tower
 from dialog_service.models.recurrence import State
 from dialog_service.models.search import TokenRule, normals
 from dialog_service.models.seq2seq import build_model
@@ -574,3 +575,55 @@ def test_those_who_join_on_the_way_change_no_reply_and_get_their_own(
     assert found == [generator(checkpoint).generate([one])[0] for one in requests[:joined]]
     assert sorted(visitors.known) == list(range(joined))
     assert visitors.known != sorted(visitors.known)
+
+
+def rated(checkpoint: Checkpoint, *asked: GenerationRequest) -> list[GenerationResult]:
+    return [result for result in generator(checkpoint).generate(asked) if result]
+
+
+def test_a_matcher_changes_nothing_of_what_is_said(
+    checkpoint: Checkpoint, matched_checkpoint: Path
+) -> None:
+    matched = load_checkpoint(matched_checkpoint)
+    assert (generator(checkpoint).has_matcher, generator(matched).has_matcher) == (False, True)
+    asked = request(8)
+    assert reply(matched, asked) == reply(checkpoint, asked)  # nobody asked how well it fits
+    (result,) = rated(matched, replace(asked, is_rated=True))
+    unrated = [replace(candidate, relevance=None) for candidate in result.candidates]
+    assert unrated == list(reply(checkpoint, asked).candidates)
+    assert reply(checkpoint, replace(asked, is_rated=True)) == reply(checkpoint, asked)
+
+
+def test_relevance_is_the_matchers_own(matched_checkpoint: Path) -> None:
+    matched = load_checkpoint(matched_checkpoint)
+    (result,) = rated(matched, replace(request(8), is_rated=True))
+    model, matcher = matched.model, matched.model.matcher
+    assert matcher is not None
+
+    def vector(text: str, tower: Tower) -> Tensor:
+        ids = torch.tensor([matched.vocabulary.encode(normalise(text))])
+        embedded = model.embedding(ids)
+        states = model.encoder(embedded, torch.tensor([ids.shape[1]]))
+        return tower(torch.cat([states, embedded.mean(dim=1)], dim=1))
+
+    with torch.inference_mode():
+        post = vector(POST, matcher.contexts)
+        for candidate in result.candidates:
+            wanted = matcher.relevance(post, vector(candidate.text, matcher.replies))
+            assert candidate.relevance == pytest.approx(float(wanted), abs=1e-5)
+    assert len({candidate.relevance for candidate in result.candidates}) == 8
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_relevance_does_not_depend_on_company(matched_checkpoint: Path, precision: str) -> None:
+    matched = Generator(load_checkpoint(matched_checkpoint), device="cpu", precision=precision)
+    asked = replace(request(7), is_rated=True)
+    others = [
+        replace(request(n, seed=n), turns=("A taxi.",), is_rated=n % 2 == 0) for n in range(1, 9)
+    ]
+    (alone,) = matched.generate([asked])
+    amid = matched.generate([*others[:4], asked, *others[4:]])
+    assert amid[4] == alone
+    assert [bool(r and r.candidates[0].relevance is not None) for r in amid] == [
+        False, True, False, True, True, False, True, False, True
+    ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Choosing replies, against the definition and against what a person would expect."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from brute_force_mmr import brute_force_mmr, shared
@@ -70,6 +71,14 @@ def test_the_ends_of_the_weight():
     assert [c.text for c in different] == ["it is fine", "no"]
     between = select(candidates, 3, MmrSelection(relevance_weight=0.5))
     assert [c.text for c in between] == ["it is very fine", "no", "it is very good"]
+
+
+def test_what_the_matcher_says_takes_the_place_of_likelihood_where_it_is_known_of_all():
+    told = [replace(candidate(text, -9.0 * n), relevance=n / 4) for n, text in enumerate("abcd")]
+    by_relevance = MmrSelection(relevance_weight=1.0)
+    assert [c.text for c in select(told, 3, by_relevance)] == ["d", "c", "b"]
+    told[2] = replace(told[2], relevance=None)
+    assert [c.text for c in select(told, 3, by_relevance)] == ["a", "b", "c"]
 
 
 def test_without_selection_the_first_ones_are_taken():

@@ -30,10 +30,20 @@ class Ask:
 
     @cached_property
     def pool_key(self) -> PoolKey:
-        """The pool that answers it; under another list of blocked phrases it is another one."""
+        """The pool that answers it.
+
+        Under another list of blocked phrases it is another one, as it is where candidates say how
+        well they fit, which takes time that others need not spend.
+        """
         loaded, blocked = self.model.loaded, self.blocking.blocked.digest
         version = f"{loaded.version_name}@{loaded.fingerprint}" + (blocked and f"-{blocked}")
+        version += "+rated" if self.is_rated else ""
         return PoolKey.of(version, self.query.turns, self.query.sampling)
+
+    @property
+    def is_rated(self) -> bool:
+        """Whether how well candidates fit is to be known, and can be."""
+        return self.query.selection.takes_relevance and self.model.loaded.generator.has_matcher
 
     @property
     def has_one_reply(self) -> bool:
@@ -52,6 +62,7 @@ class Ask:
             sampling=self.query.sampling,
             seed=seed,
             excluded=self.blocking.unwanted(excluded),
+            is_rated=self.is_rated,
         )
 
 

@@ -24,6 +24,7 @@ class ReplyModel(Generates, Protocol):
     limits: ModelLimits
     defaults: SamplingParameters
     is_deterministic: bool
+    has_matcher: bool
     arithmetic: str
     device: torch.device
     meta: CheckpointMeta

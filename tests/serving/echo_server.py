@@ -51,6 +51,7 @@ class EchoModel:
         *,
         variety: int = 10**6,
         is_deterministic: bool = False,
+        has_matcher: bool = False,
         fingerprint: str = "0123456789abcdef",
     ) -> None:
         self.limits = ModelLimits(
@@ -60,6 +61,7 @@ class EchoModel:
         self.meta = META
         self.arithmetic, self.device = "no", torch.device("cpu")
         self.is_deterministic = is_deterministic
+        self.has_matcher = has_matcher
         self.variety = variety
         self.fingerprint = fingerprint
         self.seconds = 0.0
@@ -135,11 +137,23 @@ class EchoModel:
             text = before_first(text, request.sampling.stop)
             if text and text not in request.excluded and len(texts) < request.reply_count:
                 texts[text] = None
-        return tuple(_candidate(text) for text in texts)
+        is_rated = request.is_rated and self.has_matcher
+        return tuple(_candidate(text, relevance_of(text) if is_rated else None) for text in texts)
 
 
-def _candidate(text: str) -> Candidate:
-    return Candidate(text=text, log_prob_nats=-2.5, token_count=7, finish_reason=FinishReason.END)
+def relevance_of(text: str) -> float:
+    """What an echo model with a matcher says of one of its replies."""
+    return hashlib.sha256(text.encode()).digest()[0] / 255
+
+
+def _candidate(text: str, relevance: float | None) -> Candidate:
+    return Candidate(
+        text=text,
+        log_prob_nats=-2.5,
+        token_count=7,
+        finish_reason=FinishReason.END,
+        relevance=relevance,
+    )
 
 
 def loaded(model: EchoModel, *, name: str = "echo", version: str = "1") -> LoadedModel:

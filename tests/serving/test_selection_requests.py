@@ -5,7 +5,7 @@ from pathlib import Path
 import grpc
 import pytest
 from brute_force_mmr import brute_force_mmr
-from echo_server import EchoModel, running
+from echo_server import EchoModel, relevance_of, running
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from redis_process import RedisProcess
@@ -151,3 +151,46 @@ async def test_no_request_asks_for_more_candidates_than_may_wait():
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await service.ask(selection=pb.Selection(strategy=MMR, candidate_count=41))
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_fits_best_is_chosen_first_and_says_how_well():
+    selection = pb.Selection(strategy=MMR, relevance_weight=1.0, candidate_count=20)
+    async with running(EchoModel(has_matcher=True)) as service:
+        chosen = (await service.ask(reply_count=20, selection=selection)).replies
+        plain = (await service.ask(reply_count=5)).replies
+    relevance = [reply.relevance for reply in chosen]
+    assert relevance == [relevance_of(reply.text) for reply in chosen]
+    assert relevance == sorted(relevance, reverse=True)
+    assert not any(reply.HasField("relevance") for reply in plain)  # nobody asked
+
+
+async def test_a_model_without_a_matcher_says_nothing_of_relevance():
+    async with running() as service:
+        response = await service.ask(selection=pb.Selection(strategy=MMR))
+        [[request]] = service.model.batches
+    assert not request.is_rated
+    assert not any(reply.HasField("relevance") for reply in response.replies)
+
+
+async def test_rated_candidates_have_pools_of_their_own(redis_server: RedisProcess):
+    selection = pb.Selection(strategy=MMR, relevance_weight=1.0, candidate_count=16)
+    rated = {"reply_count": 5, "selection": selection}
+    async with running(EchoModel(has_matcher=True), redis_url=redis_server.url) as service:
+        await service.ask(reply_count=32)
+        first = await service.ask(**rated)
+        assert first.cache.status == MISS
+        again = await service.ask(**rated)
+        while again.cache.status == MISS:
+            again = await service.ask(**rated)
+    relevance = [reply.relevance for reply in again.replies]
+    assert relevance == [relevance_of(reply.text) for reply in again.replies]
+    assert relevance == sorted(relevance, reverse=True)
+
+
+async def test_a_real_model_rates_what_it_says(matched_checkpoint: Path):
+    selection = pb.Selection(strategy=MMR, relevance_weight=1.0, candidate_count=12)
+    async with served(matched_checkpoint, "off") as ask:
+        chosen = (await ask(reply_count=12, selection=selection)).replies
+    relevance = [reply.relevance for reply in chosen]
+    assert relevance == sorted(relevance, reverse=True)
+    assert 0 < relevance[-1] < relevance[0] < 1

@@ -131,16 +131,15 @@ def _calibrated(matcher: Matcher, material: Material, seed: int) -> Quality:
     own = (u * v).sum(dim=1)  # (N,)
     theirs = torch.stack([v[row] @ each for row, each in zip(others, u, strict=True)])  # (N, K)
     theirs = theirs.masked_fill(material.replies[others] == material.replies[:, None], -torch.inf)
-    fair = theirs[:, 0].isfinite()
-    line = calibrate(_evidence(own), _evidence(theirs[fair, 0]))
+    other = theirs[:, 0][theirs[:, 0].isfinite()]
+    line = calibrate(_evidence(own), _evidence(other))
     matcher.slope.fill_(line.slope)
     matcher.offset.fill_(line.offset)
-    level = -line.offset / line.slope
+    told = (line.probability(_evidence(own)) > 0.5).mean()
+    not_fooled = (line.probability(_evidence(other)) <= 0.5).mean()
     return Quality(
         pairs=len(own),
-        accuracy=float(
-            ((own > level).double().mean() + (theirs[fair, 0] <= level).double().mean()) / 2
-        ),
+        accuracy=float((told + not_fooled) / 2),
         mean_rank=float(1 + (theirs > own[:, None]).double().sum(dim=1).mean()),
     )
 

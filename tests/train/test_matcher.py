@@ -1,0 +1,131 @@
+"""Fitting a matcher: what it learns, what it leaves as it was, and what it refuses."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+from dialog_service.checkpoint import Checkpoint, load_checkpoint
+from dialog_service.errors import ConfigError
+from dialog_service.models.config import MatcherConfig
+from train.config import RunConfig
+from train.data.examples import ExampleOptions, Examples
+from train.matcher import app
+from train.matching import MatchingSettings, example_options, with_matcher
+from train.matching.material import read_material
+from train.presets import SMALL as SMALL_PRESET
+from train.variants import VARIANTS
+
+SMALL = MatchingSettings(
+    matcher=MatcherConfig(hidden_size=48, output_size=24),
+    batch_size=64,
+    epochs=30,
+    learning_rate=1e-2,
+)
+CONSOLE = Console(quiet=True)
+
+
+@pytest.fixture
+def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
+    return load_checkpoint(tiny_checkpoint)
+
+
+def test_it_tells_responses_from_other_replies(
+    checkpoint: Checkpoint, toy_examples: Examples
+) -> None:
+    matched, quality = with_matcher(checkpoint, toy_examples, SMALL, CONSOLE)
+    assert quality.pairs == len(toy_examples.validation)
+    assert quality.accuracy > 0.55
+    assert quality.mean_rank < 35  # 50.5 by chance
+    assert matched.meta.metrics["matcher_mean_rank"] == quality.mean_rank
+    unlearned = SMALL.model_copy(update={"learning_rate": 1e-12})
+    _, chance = with_matcher(checkpoint, toy_examples, unlearned, CONSOLE)
+    assert chance.mean_rank > quality.mean_rank + 8
+
+
+def test_nothing_else_of_the_model_changes(checkpoint: Checkpoint, toy_examples: Examples) -> None:
+    once = SMALL.model_copy(update={"epochs": 1})
+    first, _ = with_matcher(checkpoint, toy_examples, once, CONSOLE)
+    again, _ = with_matcher(first, toy_examples, once, CONSOLE)  # one that has a matcher gets anew
+    other, _ = with_matcher(checkpoint, toy_examples, once.model_copy(update={"seed": 1}), CONSOLE)
+    kept = checkpoint.model.state_dict()
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+        if name in kept:
+            assert torch.equal(value, kept[name]), name
+    weights = [each.model.state_dict()["matcher.replies.output.weight"] for each in (first, other)]
+    assert not torch.equal(*weights)
+    assert not first.model.training
+
+
+def test_material_is_what_the_service_reads(checkpoint: Checkpoint, toy_examples: Examples) -> None:
+    pairs = toy_examples.validation[:40]
+    material = read_material(checkpoint, pairs, CONSOLE)
+    for row in (0, 7, 39):
+        alone = read_material(checkpoint, pairs[row : row + 1], CONSOLE)
+        for place in ("contexts", "posts", "replies"):
+            wanted = alone.features[getattr(alone, place)[0]]
+            found = material.features[getattr(material, place)[row]]
+            assert torch.allclose(found, wanted, atol=1e-5)
+    assert len(material.features) < 3 * len(pairs)  # a text is read once
+
+
+def test_the_command_writes_a_checkpoint_that_rates(
+    tiny_checkpoint: Path, toy: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_checkpoint, run / "best")
+    arguments = [str(run), "--corpus", "dailydialog", "--data-dir", str(toy), "--epochs", "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "ranks it" in result.output
+    assert load_checkpoint(run).model.matcher is not None
+    elsewhere = tmp_path / "elsewhere"
+    result = CliRunner().invoke(app, [*arguments, "--output", str(elsewhere)])
+    assert result.exit_code == 0, result.output
+    assert load_checkpoint(elsewhere).model.matcher is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--corpus", "sentences"], "sentences"),
+        (["--corpus", "dailydialog", "--data-dir", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line(tiny_checkpoint: Path, flags: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, [str(tiny_checkpoint), *flags])
+    assert result.exit_code == 2
+    assert said in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_too_few_pairs_are_a_mistake(checkpoint: Checkpoint, toy_examples: Examples) -> None:
+
+    settings = SMALL.model_copy(update={"batch_size": 100_000})
+    with pytest.raises(ConfigError, match="100000 training pairs"):
+        with_matcher(checkpoint, toy_examples, settings, CONSOLE)
+
+
+def test_pairs_are_those_of_the_run(checkpoint: Checkpoint) -> None:
+    assert example_options(checkpoint) == ExampleOptions(context_turns=1)
+    asked = ExampleOptions(context_turns=3, keep_leaks=True)
+    run = {"data": {"examples": asked.model_dump(mode="json")}}
+    meta = checkpoint.meta.model_copy(update={"run": run})
+    told = Checkpoint(
+        model=checkpoint.model,
+        vocabulary=checkpoint.vocabulary,
+        sampling=checkpoint.sampling,
+        meta=meta,
+    )
+    assert example_options(told) == asked
+
+
+def test_a_run_does_not_train_one() -> None:
+    tiny = VARIANTS["wed_s"](SMALL_PRESET)
+    model = tiny.model.model_copy(update={"matcher": MatcherConfig()})
+    with pytest.raises(ValueError, match=r"train\.matcher"):
+        RunConfig.model_validate({**tiny.model_dump(), "model": model.model_dump()})

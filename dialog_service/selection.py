@@ -11,6 +11,10 @@ from typing import ClassVar
 from dialog_service.diversity import Ngram, metric_tokens, ngrams
 from dialog_service.replies import Candidate, FinishReason
 
+# The same for every count of replies, so that a seed's first five of ten replies are its five.
+DEFAULT_CANDIDATES = 32
+DEFAULT_RELEVANCE_WEIGHT = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class NoSelection:

@@ -12,15 +12,18 @@ from typing import TypeVar
 from dialog_service.errors import FieldViolation, InvalidRequest
 from dialog_service.generation import SamplingParameters
 from dialog_service.replies import MAX_REPLY_TOKENS
-from dialog_service.selection import MmrSelection, NoSelection, Selection
+from dialog_service.selection import (
+    DEFAULT_CANDIDATES,
+    DEFAULT_RELEVANCE_WEIGHT,
+    MmrSelection,
+    NoSelection,
+    Selection,
+)
 from dialog_service.text import normalise
 
 T = TypeVar("T")
 
 DEFAULT_REPLIES = 5
-# The same for every reply_count, so that a seed's first five of ten replies are its five.
-DEFAULT_CANDIDATES = 32
-DEFAULT_RELEVANCE_WEIGHT = 0.5
 MAX_TURNS = 1000
 MAX_TEXT_CHARACTERS = 4096
 MAX_SPEAKER_CHARACTERS = 128

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 
 from pydantic import ValidationError
@@ -15,21 +15,31 @@ from dialog_service.generation import (
     Generator,
     SamplingParameters,
 )
-from train.evaluate.options import Override
+from dialog_service.selection import (
+    DEFAULT_CANDIDATES,
+    DEFAULT_RELEVANCE_WEIGHT,
+    MmrSelection,
+    NoSelection,
+    Selection,
+    select,
+)
+from train.evaluate.options import AskedSelection, Override
 from train.metrics.counting import DRAWS
 from train.metrics.null_rows import Role
 from train.metrics.scoring import Case
 
+_AS_SERVED = AskedSelection()
 UNIQUE_CONTEXTS = 200  # enough for a mean to within .3, and a small part of the whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How one row's replies are drawn.
+    """How one row's replies are drawn, and selected from what is drawn.
 
     ``count`` per context, different from each other as the service gives them, or, where
-    ``are_raw``, as they fall: each from a seed of its own, repeats left in. Every so many contexts
-    (``ten_every``; 0 for none) ten are drawn, if more than ``count``, for "unique of 10" alone.
+    ``are_raw``, as they fall: each from a seed of its own, repeats left in, nothing to select from.
+    Every so many contexts (``ten_every``; 0 for none) ten are drawn, if more than ``count``, for
+    "unique of 10" alone. ``candidate_count`` None is no more than ``count``.
     """
 
     name: str
@@ -37,6 +47,8 @@ class Decoding:
     count: int
     are_raw: bool = False
     ten_every: int = 0
+    selection: Selection = field(default_factory=NoSelection)
+    candidate_count: int | None = None
 
     def __str__(self) -> str:
         """For the signature."""
@@ -46,7 +58,20 @@ class Decoding:
         return (
             f"T={sampling.temperature:g},top_k={sampling.top_k},top_p={sampling.top_p:g},"
             f"latent_scale={sampling.latent_scale:g},max_tokens={sampling.max_tokens},"
-            f"{drawn if self.count > 1 else 'one draw'}{ten}"
+            f"{drawn if self.candidates > 1 else 'one draw'}{ten}{self._choice}"
+        )
+
+    @property
+    def candidates(self) -> int:
+        """Replies that a context's are selected from."""
+        return self.candidate_count or self.count
+
+    def selected(self, *, candidates: int, relevance_weight: float) -> "Decoding":
+        """The same but for selection, from no fewer candidates than there are to be replies."""
+        return replace(
+            self,
+            selection=MmrSelection(relevance_weight=relevance_weight),
+            candidate_count=max(candidates, self.count),
         )
 
     def draws(self, place: int) -> int:
@@ -55,6 +80,15 @@ class Decoding:
             return 1
         is_ten = self.ten_every > 0 and place % self.ten_every == 0
         return max(self.count, DRAWS) if is_ten else self.count
+
+    @property
+    def _choice(self) -> str:
+        """The end of the signature."""
+        match self.selection:
+            case NoSelection():
+                return ""
+            case MmrSelection(relevance_weight=weight):
+                return f",mmr {weight:g} of {self.candidates}"
 
 
 class GeneratedReplies:
@@ -81,7 +115,7 @@ class GeneratedReplies:
         asked = [self._requests(case) for case in cases]
         results = iter(self._generator.generate([request for each in asked for request in each]))
         return [
-            tuple(text for result in islice(results, len(each)) for text in _texts(result))
+            tuple(text for result in islice(results, len(each)) for text in self._texts(result))
             for each in asked
         ]
 
@@ -90,24 +124,37 @@ class GeneratedReplies:
         return [
             GenerationRequest(
                 turns=case.context,
-                reply_count=1 if decoding.are_raw else decoding.count,
+                reply_count=1 if decoding.are_raw else decoding.candidates,
                 sampling=decoding.sampling,
                 seed=_seed_of(self._seed, place, draw),
+                is_rated=decoding.selection.takes_relevance,
             )
             for draw in range(decoding.draws(place))
         ]
 
+    def _texts(self, result: GenerationResult | None) -> tuple[str, ...]:
+        decoding = self._decoding
+        candidates = result.candidates if result else ()
+        chosen = select(candidates, decoding.count, decoding.selection)
+        return tuple(candidate.text for candidate in chosen) or ("",)
+
 
 def decodings(
-    generator: Generator, override: Override, *, reply_count: int, contexts: int
+    generator: Generator,
+    override: Override,
+    *,
+    reply_count: int,
+    contexts: int,
+    selection: AskedSelection = _AS_SERVED,
 ) -> list[Decoding]:
-    """The model as it replies, then with greedy tokens: z drawn, and z at its mean.
+    """The model as it replies, as the service selects, and greedy: z drawn, and z at its mean.
 
     Args:
-        generator: the model.
+        generator: the model; one without a matcher selects only where that is asked for.
         override: sampling other than its own.
         reply_count: replies per context.
         contexts: how many there are, of which some are spread over for "unique of 10".
+        selection: other than the service's.
 
     Raises:
         ConfigError: a sampling value out of its range.
@@ -131,7 +178,12 @@ def decodings(
             ),
             Decoding(name=f"{variant}, z = mean, greedy tokens", sampling=at_mean, count=1),
         ]
-    return [asked, *(other for other in others if other.sampling != sampling)]
+    selects = generator.has_matcher or selection != _AS_SERVED
+    return [
+        asked,
+        *([_selecting(asked, selection)] if selects else []),
+        *(other for other in others if other.sampling != sampling),
+    ]
 
 
 def overridden(defaults: SamplingParameters, override: Override) -> SamplingParameters:
@@ -154,9 +206,13 @@ def overridden(defaults: SamplingParameters, override: Override) -> SamplingPara
     return replace(defaults, **checked.model_dump(include=set(given)))
 
 
-def _texts(result: GenerationResult | None) -> tuple[str, ...]:
-    found = tuple(candidate.text for candidate in result.candidates) if result else ()
-    return found or ("",)
+def _selecting(own: Decoding, asked: AskedSelection) -> Decoding:
+    """A row of its own of the same replies and more to select from."""
+    count, weight = asked.candidate_count, asked.relevance_weight
+    return replace(own, name=f"{own.name}, selected").selected(
+        candidates=DEFAULT_CANDIDATES if count is None else count,
+        relevance_weight=DEFAULT_RELEVANCE_WEIGHT if weight is None else weight,
+    )
 
 
 def _seed_of(seed: int, place: int, draw: int) -> int:

@@ -9,10 +9,20 @@ from typing import Annotated
 import typer
 
 from dialog_service.errors import ConfigError
+from dialog_service.selection import DEFAULT_CANDIDATES, DEFAULT_RELEVANCE_WEIGHT
 from train.data.corpora import CorpusSource
 from train.data.pairs import PairMode
 from train.evaluate.cases import EvaluationPart, EvaluationSplit
-from train.evaluate.options import CheckpointSubject, Extras, FileSubject, Options, Override
+from train.evaluate.options import (
+    AskedSelection,
+    CheckpointSubject,
+    Extras,
+    FileSubject,
+    Options,
+    Override,
+)
+
+_MOST_REPLIES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +72,7 @@ class Flags:
         int | None,
         typer.Option(
             min=1,
-            max=100,
+            max=_MOST_REPLIES,
             help="Replies per context. The first one counts for BLEU, Dist and entropy.",
             show_default="1, or as many as the file has",
         ),
@@ -87,6 +97,21 @@ class Flags:
         typer.Option(
             help="Multiplies the deviation of z; 0 is its mean.",
             show_default="the checkpoint's own",
+        ),
+    ] = None
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the row that selects: how many replies it selects from. A checkpoint without "
+            "a matcher gets that row, by likelihood, where this or the next is given.",
+            show_default=f"{DEFAULT_CANDIDATES}, or --replies if that is more",
+        ),
+    ] = None
+    relevance_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the row that selects: 1 looks at relevance alone, 0 at difference alone.",
+            show_default=f"{DEFAULT_RELEVANCE_WEIGHT:g}",
         ),
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto"
@@ -148,15 +173,18 @@ class Flags:
             split=self.split or EvaluationSplit.DEDUPLICATED,
             part=self.part or EvaluationPart.TEST,
             override=self._override(),
+            selection=self._checked_selection(),
             device=self.device,
             precision=self.precision,
         )
 
     def _file(self, path: Path) -> FileSubject:
-        if self.split or self.part or self._override() != Override():
+        asks_of_model = (self._override(), self._selection()) != (Override(), AskedSelection())
+        if self.split or self.part or asks_of_model:
             raise ConfigError(
-                "--split, --part, --temperature, --top-p, --top-k and --latent-scale are for a "
-                "checkpoint; with --replies-file the replies are what they are"
+                "--split, --part, --temperature, --top-p, --top-k, --latent-scale, --candidates "
+                "and --relevance-weight are for a checkpoint; with --replies-file the replies are "
+                "what they are"
             )
         source = CorpusSource(corpus=self.corpus, data_dir=self.data_dir) if self.corpus else None
         return FileSubject(path=path, source=source)
@@ -168,6 +196,21 @@ class Flags:
             top_p=self.top_p,
             latent_scale=self.latent_scale,
         )
+
+    def _selection(self) -> AskedSelection:
+        return AskedSelection(
+            candidate_count=self.candidates, relevance_weight=self.relevance_weight
+        )
+
+    def _checked_selection(self) -> AskedSelection:
+        asked, least = self._selection(), self.replies or 1
+        count, weight = asked.candidate_count, asked.relevance_weight
+        if count is not None and not least <= count <= _MOST_REPLIES:
+            limits = f"1 to {_MOST_REPLIES} and at least --replies"
+            raise ConfigError(f"--candidates {count}: must be {limits}")
+        if weight is not None and not 0 <= weight <= 1:
+            raise ConfigError(f"--relevance-weight {weight}: must be 0 to 1")
+        return asked
 
     def _checked_pair_mode(self) -> PairMode | None:
         if self.pair_mode is not None and self.corpus != "switchboard":

@@ -19,6 +19,14 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskedSelection:
+    """What the row that selects does otherwise than the service; None leaves it."""
+
+    candidate_count: int | None = None
+    relevance_weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Extras:
     """The dear parts of a report, each of which may be left out."""
 
@@ -54,6 +62,7 @@ class CheckpointSubject:
     split: EvaluationSplit
     part: EvaluationPart = EvaluationPart.TEST
     override: Override = Override()
+    selection: AskedSelection = AskedSelection()
     device: str = "auto"
     precision: str = "auto"
 

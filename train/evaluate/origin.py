@@ -57,7 +57,11 @@ class LoadedSubject:
             ConfigError: a sampling value out of its range.
         """
         ways = decodings(
-            self.generator, self.subject.override, reply_count=count, contexts=contexts
+            self.generator,
+            self.subject.override,
+            selection=self.subject.selection,
+            reply_count=count,
+            contexts=contexts,
         )
         return tuple(GeneratedReplies(self.generator, way, seed=seed) for way in ways)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dialog_service.generation import Generator, SamplingParameters
+from dialog_service.selection import DEFAULT_CANDIDATES
 from train.evaluate.decodings import Decoding, GeneratedReplies
 from train.metrics.counting import Case, ContextCounter
 from train.metrics.intervals import Estimate
@@ -33,7 +34,8 @@ class ProbeOptions:
     """How much is tried.
 
     ``sampling`` is what the frontier starts from and the samples use; along each axis one value is
-    moved. ``others`` answer the same contexts beside the model: human, echo, random, BM25.
+    moved. Along ``relevance_weights`` replies are selected, of ``frontier_candidates``. ``others``
+    answer the same contexts beside the model: human, echo, random, BM25.
     """
 
     sampling: SamplingParameters
@@ -42,8 +44,10 @@ class ProbeOptions:
     temperatures: tuple[float, ...] = (0.0, 0.4, 0.7, 1.0)
     top_ps: tuple[float, ...] = (0.5, 0.8, 0.9, 1.0)
     latent_scales: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5)
+    relevance_weights: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     frontier_contexts: int = 200
     frontier_replies: int = 5
+    frontier_candidates: int = DEFAULT_CANDIDATES
     sample_contexts: int = 12
     sample_replies: int = 3
     interpolations: int = 6
@@ -61,7 +65,7 @@ def make_probes(
     """Try everything the model allows, behind one bar.
 
     Where one code per context is all there is, neither the spread of codes nor the way between two
-    of them can be tried.
+    of them can be tried; without a matcher, no selection by relevance.
 
     Args:
         generator: of the model; used as it is, on its device.
@@ -75,18 +79,19 @@ def make_probes(
     judged = drawn[: options.frontier_contexts]
     shown = drawn[: options.sample_contexts]
     walked = () if generator.is_deterministic else drawn[: options.interpolations]
-    ways = frontier_points(options, has_spread=not generator.is_deterministic)
-    rows = len({sampling for _, _, sampling in ways}) + len(options.others)
+    ways = frontier_points(generator, options)
+    rows = len({decoding for _, _, decoding in ways}) + len(options.others)
     with _bar(console, rows * len(judged) + len(shown) + len(walked)) as advance:
 
         @cache
-        def moved(sampling: SamplingParameters) -> dict[str, Estimate]:
-            return _figures(_raw(generator, sampling, options), judged, judge, options, advance)
+        def moved(decoding: Decoding) -> dict[str, Estimate]:
+            system = GeneratedReplies(generator, decoding, seed=options.seed)
+            return _figures(system, judged, judge, options, advance)
 
         return Probes(
             frontier=tuple(
-                FrontierPoint(axis=axis, value=value, figures=moved(sampling))
-                for axis, value, sampling in ways
+                FrontierPoint(axis=axis, value=value, figures=moved(decoding))
+                for axis, value, decoding in ways
             ),
             anchors=tuple(
                 Anchor(
@@ -103,32 +108,33 @@ def make_probes(
 
 
 def frontier_points(
-    options: ProbeOptions, *, has_spread: bool
-) -> list[tuple[Axis, float, SamplingParameters]]:
-    """Each value of each axis with the sampling it makes; the model's own is among them."""
+    generator: Generator, options: ProbeOptions
+) -> list[tuple[Axis, float, Decoding]]:
+    """Each value of each axis that the model has, with the decoding it makes.
+
+    Of each sampling value the model's own is among them.
+    """
+    own = Decoding(
+        name=generator.meta.variant, sampling=options.sampling, count=options.frontier_replies
+    )
+    # As they fall: made different from each other they would hide how alike they are.
+    raw = replace(own, are_raw=True)
     axes: dict[Axis, tuple[float, ...]] = {
         "temperature": options.temperatures,
         "top_p": options.top_ps,
-        **({"latent_scale": options.latent_scales} if has_spread else {}),
+        **({} if generator.is_deterministic else {"latent_scale": options.latent_scales}),
     }
-    return [
-        (axis, value, replace(options.sampling, **{axis: value}))
+    sampled: list[tuple[Axis, float, Decoding]] = [
+        (axis, value, replace(raw, sampling=replace(options.sampling, **{axis: value})))
         for axis, values in axes.items()
         for value in sorted({*values, getattr(options.sampling, axis)})
     ]
-
-
-def _raw(
-    generator: Generator, sampling: SamplingParameters, options: ProbeOptions
-) -> GeneratedReplies:
-    """Replies as they fall: made different from each other they would hide how alike they are."""
-    decoding = Decoding(
-        name=generator.meta.variant,
-        sampling=sampling,
-        count=options.frontier_replies,
-        are_raw=True,
-    )
-    return GeneratedReplies(generator, decoding, seed=options.seed)
+    weights = options.relevance_weights if generator.has_matcher else ()
+    candidates = options.frontier_candidates
+    return sampled + [
+        ("relevance_weight", weight, own.selected(candidates=candidates, relevance_weight=weight))
+        for weight in weights
+    ]
 
 
 def _figures(

@@ -9,11 +9,11 @@ from train.metrics.document import Document
 from train.metrics.intervals import Estimate
 from train.metrics.null_rows import Role
 
-Axis = Literal["temperature", "top_p", "latent_scale"]
+Axis = Literal["temperature", "top_p", "latent_scale", "relevance_weight"]
 
 
 class FrontierPoint(Document):
-    """The model's figures, by ``Metric.key``, with one sampling value moved and the rest kept."""
+    """The model's figures, by ``Metric.key``, with one value moved and the rest kept."""
 
     axis: Axis
     value: float

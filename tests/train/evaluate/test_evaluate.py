@@ -6,8 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -157,6 +158,19 @@ def test_a_corpus_lends_its_training_pairs_to_a_file(tmp_path: Path):
         (["absent", "--data-dir", TOY], "absent: no such checkpoint directory"),
         (["--replies-file", "absent.jsonl"], "absent.jsonl: No such file"),
         (["--replies-file", "x", "--top-k", "3"], "are for a checkpoint"),
+        (["--replies-file", "x", "--candidates", "8"], "are for a checkpoint"),
+        (["--replies-file", "x", "--relevance-weight", "1"], "are for a checkpoint"),
+        (["CHECKPOINT", "--data-dir", TOY, "--candidates", "0"], "--candidates 0: must be 1 to"),
+        (["CHECKPOINT", "--data-dir", TOY, "--candidates", "101"], "--candidates 101: must be"),
+        (
+            ["CHECKPOINT", "--data-dir", TOY, "--replies", "3", "--candidates", "2"],
+            "--candidates 2: must be 1 to 100 and at least --replies",
+        ),
+        (
+            ["CHECKPOINT", "--data-dir", TOY, "--relevance-weight", "nan"],
+            "--relevance-weight nan: must be 0 to 1",
+        ),
+        (["CHECKPOINT", "--data-dir", TOY, "--relevance-weight", "1.5"], "--relevance-weight 1.5"),
         (["CHECKPOINT", "--corpus", "nonsense", "--data-dir", TOY], "unknown corpus 'nonsense'"),
         (["CHECKPOINT", "--data-dir", TOY, "--temperature", "nan"], "--temperature nan"),
         (["CHECKPOINT", "--data-dir", "absent"], "absent: no such file or folder"),
@@ -194,6 +208,39 @@ def test_the_dear_parts_may_be_left_out(tiny_checkpoint: Path, tmp_path: Path):
     assert "BM25 over training posts" not in rows(tmp_path)
     assert not any("relevance" in row["figures"] for row in report["rows"])
     assert {row["signature"]["split"] for row in report["rows"]} == {"validation/deduplicated"}
+
+
+def decodings(output: Path) -> dict[str, str]:
+    return {name: row["signature"]["decoding"] for name, row in rows(output).items()}
+
+
+def test_selection_is_shown_where_it_is_asked_for(tiny_checkpoint: Path, tmp_path: Path):
+    asked = ("--replies", 2, "--candidates", 6, "--relevance-weight", 0.75)
+    done = run(tiny_checkpoint, *QUICK, *asked, "--output", tmp_path)
+    assert done.exit_code == 0, done.output
+    said = decodings(tmp_path)
+    assert list(said)[:2] == ["wed_s", "wed_s, selected"]
+    assert said["wed_s, selected"] == f"{said['wed_s']},mmr 0.75 of 6"
+    own, selected = (rows(tmp_path)[name]["figures"] for name in list(said)[:2])
+    assert own["dist_2"] != selected["dist_2"]
+
+
+def test_a_checkpoint_with_a_matcher_selects_and_is_tried_by_weight(
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    matched: Callable[[Generator], Any],
+):
+    load = Generator.load
+    monkeypatch.setattr(Generator, "load", lambda path, **given: matched(load(path, **given)))
+    quick = [flag for flag in QUICK if flag != "--no-probes"]
+    done = run(tiny_checkpoint, *quick, "--output", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert decodings(tmp_path)["wed_s, selected"].endswith("different replies,mmr 0.5 of 32")
+    frontier = json.loads((tmp_path / "report.json").read_text())["probes"]["frontier"]
+    weights = [point["value"] for point in frontier if point["axis"] == "relevance_weight"]
+    assert weights == [0, 0.25, 0.5, 0.75, 1]
+    assert "relevance-weight" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

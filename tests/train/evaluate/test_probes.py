@@ -4,11 +4,13 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from dialog_service.generation import Generator
+from dialog_service.selection import MmrSelection
 from train.evaluate import probes
 from train.evaluate.probes import ProbeOptions, frontier_points, make_probes
 from train.metrics.counting import Case
@@ -39,6 +41,17 @@ class ByLength:
         return [
             Judgement(probabilities=(len(context[-1]) / 100,), rank=1.0) for context in contexts
         ]
+
+
+class ByBrevity:
+    """A judge who likes the first of the replies to be short."""
+
+    fingerprint = "by brevity"
+
+    def judge(
+        self, contexts: Sequence[tuple[str, ...]], replies: Sequence[Sequence[str]]
+    ) -> list[Judgement]:
+        return [Judgement(probabilities=(1 / (1 + len(pool[0])),), rank=1.0) for pool in replies]
 
 
 @pytest.fixture(scope="module")
@@ -81,17 +94,46 @@ def found(probe: Probe) -> Probes:
 def test_every_axis_moves_one_value_and_has_the_models_own_among_them(generator: Generator):
     own = generator.defaults
     options = ProbeOptions(sampling=own)
-    points = frontier_points(options, has_spread=True)
+    points = frontier_points(generator, options)
     for axis in ("temperature", "top_p", "latent_scale"):
-        on_axis = [(value, sampling) for name, value, sampling in points if name == axis]
+        on_axis = [(value, way.sampling) for name, value, way in points if name == axis]
         values = [value for value, _ in on_axis]
         assert values == sorted(set(values))
         assert getattr(own, axis) in values
         assert all(replace(own, **{axis: value}) == sampling for value, sampling in on_axis)
-    assert {name for name, _, _ in frontier_points(options, has_spread=False)} == {
-        "temperature",
-        "top_p",
-    }
+    assert {name for name, _, _ in points} == {"temperature", "top_p", "latent_scale"}
+    assert all(way.are_raw for _, _, way in points)
+
+
+def test_a_model_with_a_matcher_selects_by_every_weight(
+    generator: Generator, matched: Callable[[Generator], Any]
+):
+    options = ProbeOptions(sampling=replace(generator.defaults, temperature=0.7))
+    model = matched(generator)
+    ways = {way: value for axis, value, way in frontier_points(model, options)
+            if axis == "relevance_weight"}  # fmt: skip
+    assert list(ways.values()) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    for way, weight in ways.items():
+        assert way.selection == MmrSelection(relevance_weight=weight)
+        assert (way.sampling, way.count, way.candidates) == (options.sampling, 5, 32)
+        assert not way.are_raw
+
+
+def test_the_weight_leads_from_difference_to_relevance(
+    generator: Generator, matched: Callable[[Generator], Any]
+):
+    options = ProbeOptions(
+        sampling=generator.defaults, temperatures=(), top_ps=(), latent_scales=(),
+        relevance_weights=(0.0, 1.0), frontier_candidates=12, sample_contexts=1, interpolations=0,
+    )  # fmt: skip
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=False, width=100)
+    tried = make_probes(matched(generator), CASES, ByBrevity(), options, console)
+    different, relevant = (p.figures for p in tried.frontier if p.axis == "relevance_weight")
+    assert relevant["relevance"].value > different["relevance"].value
+    assert relevant["inter_dist_1"].value < different["inter_dist_1"].value
+    [done] = [line for line in said.getvalue().splitlines() if "probing" in line]
+    assert "37/37" in done  # the own sampling and two weights on twelve contexts, one sample
 
 
 def test_the_same_sampling_is_tried_once_and_shown_on_every_axis(

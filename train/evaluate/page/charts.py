@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby, product
 
 from train.evaluate.page.figures import (
+    FOURTH,
     HUMAN,
     NULL,
     SECOND,
@@ -21,7 +22,7 @@ from train.evaluate.page.figures import (
 from train.evaluate.page.tables import headlines, human_figures, meaning_of
 from train.metrics.health import Histogram
 from train.metrics.null_rows import Role
-from train.metrics.probes import FrontierPoint, Probes
+from train.metrics.probes import Axis, FrontierPoint, Probes
 from train.metrics.report import Curve, Report, Row
 from train.metrics.scoring import METRICS, Metric
 
@@ -47,7 +48,12 @@ _CURVES = {
 _ORDER = tuple(_CURVES)
 _QUALITIES = ("relevance", "bleu_2")
 _DIVERSITIES = ("inter_dist_2", "dist_2")
-_AXES = {"temperature": SYSTEM, "top_p": SECOND, "latent_scale": THIRD}
+_AXES: dict[Axis, str] = {
+    "temperature": SYSTEM,
+    "top_p": SECOND,
+    "latent_scale": THIRD,
+    "relevance_weight": FOURTH,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +108,7 @@ def narrow_share(histogram: Histogram) -> float:
 
 
 def frontier(report: Report, probes: Probes) -> tuple[Chart, ...]:
-    """Quality over diversity as each sampling value moves; one drawing per pair of figures."""
+    """Quality over diversity as each value moves; one drawing per pair of figures."""
     metrics = {metric.key: metric for metric in METRICS}
     present = set().union(*(point.figures for point in probes.frontier))
     return tuple(
@@ -156,7 +162,7 @@ def _place(curve: Curve) -> int:
 
 
 def _paths(points: Sequence[FrontierPoint], x: str, y: str) -> list[Line]:
-    """One line per sampling value that was moved."""
+    """One line per value that was moved."""
     return [
         Line(
             label=axis.replace("_", "-"),

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 # Drawn in these, shown in the page's own colours.
-INK, FAINT, SYSTEM, HUMAN, NULL, SECOND, THIRD = (f"#00000{n}" for n in range(1, 8))
+INK, FAINT, SYSTEM, HUMAN, NULL, SECOND, THIRD, FOURTH = (f"#00000{n}" for n in range(1, 9))
 _VARIABLES = {
     INK: "--ink",
     FAINT: "--line",
@@ -27,6 +27,7 @@ _VARIABLES = {
     NULL: "--null",
     SECOND: "--second",
     THIRD: "--third",
+    FOURTH: "--fourth",
 }
 _STYLE: dict[Any, Any] = {  # matplotlib's stubs spell every key out
     "svg.fonttype": "none",
@@ -47,6 +48,7 @@ _STYLE: dict[Any, Any] = {  # matplotlib's stubs spell every key out
     "lines.linewidth": 1.6,
 }
 _WIDTH_INCHES = 4.4
+_MOST_COLUMNS = 3  # of names above a plot
 _DASHED = (0, (3, 3))
 
 
@@ -176,8 +178,9 @@ def _label(axes: Axes, x_label: str, y_label: str) -> None:
 
 def _name(axes: Axes, lines: int) -> None:
     """Names of the lines above the plot, where there is something to tell apart."""
+    columns = lines if lines <= _MOST_COLUMNS else 2  # a wide legend would make the plot narrow
     if lines > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=lines, borderaxespad=0.2)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ WORDS = (
     *("Dirac delta", "importance sampling", "python -m train.evaluate there"),
 )
 REACHING_OUT = {"script", "link", "img", "iframe", "object", "embed"}
+ROOT = Path(__file__).parents[4]
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
@@ -329,6 +330,31 @@ def test_training_and_validation_share_a_drawing():
     titles = [chart.title.split(":")[0].split(",")[0] for chart in learning_curves(CURVES)]
     assert titles == ["objective", "reconstruction"]
     assert "validation" in learning_curves(CURVES)[0].drawing
+
+
+def test_selection_is_drawn_and_explained_where_it_was_tried():
+    weights = tuple(
+        point.model_copy(update={"axis": "relevance_weight", "value": value})
+        for point, value in zip(FRONTIER, (0.0, 0.5, 0.75), strict=True)
+    )
+    tried = PROBES.model_copy(update={"frontier": (*FRONTIER, *weights)})
+    drawing = frontier(BARE, tried)[0].drawing
+    assert ">relevance-weight</text>" in drawing
+    assert ">0.75</text>" in drawing
+    html = page(BARE.model_copy(update={"probes": tried}))
+    assert "are selected from more candidates" in Reader(html).text
+    assert set(re.findall(r"var\((--\w+)\)", html)) <= set(re.findall(r"(--\w+):", html))
+    assert not re.findall(r"#00000\d", html)
+
+
+def test_a_report_from_before_there_was_selection_is_drawn():
+    old = Report.read(ROOT / "train/results/dailydialog/wed_s-seed0/published")
+    assert old.probes is not None
+    axes = {point.axis for point in old.probes.frontier}
+    assert axes == {"temperature", "top_p", "latent_scale"}
+    html = page(old)
+    assert ">latent-scale</text>" in html
+    assert "relevance-weight" not in html
 
 
 def test_dist_of_other_contexts_is_not_drawn_beside_the_frontier():

@@ -84,16 +84,19 @@ def _steps(
         optimiser, settings.learning_rate, total_steps=total
     )
     matcher.train()
-    for _ in range(settings.epochs):
-        for rows in torch.randperm(len(material)).split(settings.batch_size):
-            if len(rows) < settings.batch_size:
-                continue
-            loss = _loss(matcher, material, rows, scale.exp())
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            rates.step()
-            yield loss.item()
+    for _, rows in zip(range(total), _batches(len(material), settings.batch_size), strict=False):
+        loss = _loss(matcher, material, rows, scale.exp())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        rates.step()
+        yield loss.item()
+
+
+def _batches(count: int, size: int) -> Iterator[Tensor]:
+    """Rows of shuffled pairs, epoch after epoch, the last few of each left out."""
+    while True:
+        yield from torch.randperm(count)[: count // size * size].split(size)
 
 
 def _loss(matcher: Matcher, material: Material, rows: Tensor, scale: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ _METAVARS: dict[object, str | None] = {
 class _Selection(enum.StrEnum):
     """Strategies by the names that people type."""
 
+    UNSPECIFIED = "default"
     NONE = "none"
     MMR = "mmr"
 
@@ -78,8 +79,11 @@ def ask(
         list[str] | None, typer.Option(help="End replies before this text; up to four times.")
     ] = None,
     selection: Annotated[
-        _Selection, typer.Option(help="none: as drawn; mmr: likely ones that differ.")
-    ] = _Selection.NONE,
+        _Selection,
+        typer.Option(
+            help="none: as drawn; mmr: of 32, those that fit and differ; default: the server's way."
+        ),
+    ] = _Selection.UNSPECIFIED,
     stream: Annotated[
         bool, typer.Option("--stream", help="Show each reply as soon as it is finished.")
     ] = False,

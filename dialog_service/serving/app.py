@@ -35,7 +35,7 @@ from dialog_service.serving.servicer import DialogServicer, requests_in
 from dialog_service.serving.settings import Settings
 from dialog_service.serving.signals import Signals
 from dialog_service.serving.tracing import Tracer, tracer_for
-from dialog_service.serving.validation import ServerLimits
+from dialog_service.serving.validation import ServerLimits, Strategy
 from dialog_service.v1 import dialog_pb2_grpc
 
 _FIGURES_SECONDS = 1.0  # between two updates of the diversity gauges
@@ -301,6 +301,7 @@ def _server_limits(settings: Settings) -> ServerLimits:
     return ServerLimits(
         max_replies=settings.max_replies,
         max_candidates=min(settings.max_candidates, settings.queue_capacity_sequences),
+        strategy=Strategy[settings.selection.upper()],
     )
 
 

@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         le=1024,
         description="Largest candidate_count of a request; never more than may wait.",
     )
+    selection: Literal["none", "mmr"] = Field(
+        default="none",
+        description="How replies are chosen where a request does not say: none: as they are "
+        "drawn; mmr: those of 32 candidates that fit and differ, for some four times the work.",
+    )
     max_input_tokens: int | None = Field(
         default=None,
         ge=1,

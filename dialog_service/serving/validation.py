@@ -6,7 +6,7 @@ Knows the API's rules and no protobuf: ``None`` stands for what a caller left ou
 import enum
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dialog_service.errors import FieldViolation, InvalidRequest
@@ -44,8 +44,9 @@ class CacheMode(enum.Enum):
 
 
 class Strategy(enum.Enum):
-    """How replies are chosen from candidates."""
+    """How replies are chosen from candidates; DEFAULT is the server's way."""
 
+    DEFAULT = enum.auto()
     NONE = enum.auto()
     MMR = enum.auto()
 
@@ -75,7 +76,7 @@ class AskedSampling:
 class AskedSelection:
     """Selection as it was asked for; ``strategy`` None is one that this server does not know."""
 
-    strategy: Strategy | None = Strategy.NONE
+    strategy: Strategy | None = Strategy.DEFAULT
     candidate_count: int | None = None
     relevance_weight: float | None = None
 
@@ -94,10 +95,14 @@ class ReplyRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """The largest ``reply_count`` and ``candidate_count``; the second is no smaller."""
+    """The largest ``reply_count`` and ``candidate_count``; the second is no smaller.
+
+    ``strategy`` is how replies are chosen where a request does not say; not DEFAULT.
+    """
 
     max_replies: int
     max_candidates: int
+    strategy: Strategy = Strategy.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +136,13 @@ def validated(
     Raises:
         InvalidRequest: with every violated field.
     """
+    asked = _with_strategy(request.selection, limits.server.strategy)
     checks = _Checks()
     checks.turns(request.turns, limits.context_turns)
     replies = _either(request.reply_count, min(DEFAULT_REPLIES, limits.server.max_replies))
     checks.within("reply_count", replies, 1, limits.server.max_replies)
     checks.sampling(request.sampling, limits.vocab_size)
-    checks.selection(request.selection, replies, limits.server)
+    checks.selection(asked, replies, limits.server)
     checks.require(request.cache_mode is not None, "cache_mode", "is not a known mode")
     if checks.violations or request.cache_mode is None:
         raise InvalidRequest(checks.violations)
@@ -145,9 +151,9 @@ def validated(
         turns=tuple(turn.text for turn in kept),
         turns_cut=len(kept) < len(request.turns),
         reply_count=replies,
-        candidate_count=_candidate_count(request.selection, replies, limits.server),
+        candidate_count=_candidate_count(asked, replies, limits.server),
         sampling=_completed(request.sampling, defaults),
-        selection=_selection(request.selection),
+        selection=_selection(asked),
         seed=request.sampling.seed,
         cache_mode=request.cache_mode,
     )
@@ -221,6 +227,10 @@ class _Checks:
             for name in ("candidate_count", "relevance_weight"):
                 is_absent = getattr(asked, name) is None
                 self.require(is_absent, f"selection.{name}", "needs a strategy that chooses")
+
+
+def _with_strategy(asked: AskedSelection, default: Strategy) -> AskedSelection:
+    return replace(asked, strategy=default) if asked.strategy is Strategy.DEFAULT else asked
 
 
 def _selection(asked: AskedSelection) -> Selection:

@@ -164,6 +164,18 @@ async def test_what_fits_best_is_chosen_first_and_says_how_well():
     assert not any(reply.HasField("relevance") for reply in plain)  # nobody asked
 
 
+async def test_a_server_told_to_select_does_so_unless_a_request_says_otherwise():
+    async with running(EchoModel(has_matcher=True), selection="mmr") as service:
+        chosen = await service.ask(reply_count=2)
+        plain = await service.ask(
+            reply_count=2, selection=pb.Selection(strategy=pb.SELECTION_STRATEGY_NONE)
+        )
+        counts = [request.reply_count for batch in service.model.batches for request in batch]
+    assert counts == [32, 2]
+    assert all(reply.HasField("relevance") for reply in chosen.replies)
+    assert not any(reply.HasField("relevance") for reply in plain.replies)
+
+
 async def test_a_model_without_a_matcher_says_nothing_of_relevance():
     async with running() as service:
         response = await service.ask(selection=pb.Selection(strategy=MMR))

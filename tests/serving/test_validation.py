@@ -156,6 +156,21 @@ def test_what_selection_ignores_is_refused():
     assert violated(request) == ["selection.candidate_count", "selection.relevance_weight"]
 
 
+def test_the_servers_way_is_for_those_who_do_not_say():
+    server = ServerLimits(max_replies=32, max_candidates=64, strategy=Strategy.MMR)
+    limits = RequestLimits(server=server, vocab_size=100, context_turns=1)
+
+    def found(**fields: object) -> tuple[object, int]:
+        asked = AskedSelection(**fields)
+        request = ReplyRequest(turns=(Turn(text="hi"),), reply_count=3, selection=asked)
+        chosen = validated(request, limits, DEFAULTS)
+        return chosen.selection, chosen.candidate_count
+
+    assert found() == (MmrSelection(relevance_weight=0.5), 32)
+    assert found(candidate_count=9) == (MmrSelection(relevance_weight=0.5), 9)
+    assert found(strategy=Strategy.NONE) == (NoSelection(), 3)
+
+
 def test_what_selection_leaves_open():
     none, mmr = query(reply_count=7), query(selection=AskedSelection(strategy=Strategy.MMR))
     assert (none.selection, none.candidate_count) == (NoSelection(), 7)

@@ -24,7 +24,7 @@ from train.metrics.probes import Anchor, Axis, FrontierPoint, Interpolation, Pro
 from train.metrics.scoring import RowScorer
 
 FIGURES = ("bleu_2", "dist_1", "dist_2", "inter_dist_1", "inter_dist_2", "entropy",
-           "relevance", "relevance_rank")  # fmt: skip
+           "relevance", "relevance_all", "relevance_rank")  # fmt: skip
 
 Advance = Callable[[int], None]
 

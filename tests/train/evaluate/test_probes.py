@@ -44,14 +44,17 @@ class ByLength:
 
 
 class ByBrevity:
-    """A judge who likes the first of the replies to be short."""
+    """A judge who likes replies to be short."""
 
     fingerprint = "by brevity"
 
     def judge(
         self, contexts: Sequence[tuple[str, ...]], replies: Sequence[Sequence[str]]
     ) -> list[Judgement]:
-        return [Judgement(probabilities=(1 / (1 + len(pool[0])),), rank=1.0) for pool in replies]
+        return [
+            Judgement(probabilities=tuple(1 / (1 + len(reply)) for reply in pool), rank=1.0)
+            for pool in replies
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +133,8 @@ def test_the_weight_leads_from_difference_to_relevance(
     console = Console(file=said, force_terminal=False, width=100)
     tried = make_probes(matched(generator), CASES, ByBrevity(), options, console)
     different, relevant = (p.figures for p in tried.frontier if p.axis == "relevance_weight")
-    assert relevant["relevance"].value > different["relevance"].value
+    for figure in ("relevance", "relevance_all"):
+        assert relevant[figure].value > different[figure].value
     assert relevant["inter_dist_1"].value < different["inter_dist_1"].value
     [done] = [line for line in said.getvalue().splitlines() if "probing" in line]
     assert "37/37" in done  # the own sampling and two weights on twelve contexts, one sample

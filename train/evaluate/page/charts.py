@@ -46,7 +46,8 @@ _CURVES = {
     "gradient_norm": "norm of the gradient before clipping",
 }
 _ORDER = tuple(_CURVES)
-_QUALITIES = ("relevance", "bleu_2")
+# The first reply selected is the same for any weight but 0: only all of them tell weights apart.
+_QUALITIES = ("relevance", "relevance_all", "bleu_2")
 _DIVERSITIES = ("inter_dist_2", "dist_2")
 _AXES: dict[Axis, str] = {
     "temperature": SYSTEM,

@@ -92,7 +92,7 @@ class Supervisor:
             await asyncio.gather(*(child.ended() for child in children))
 
     async def _keep(self, on_ready: Callable[[Sequence[str]], None]) -> None:
-        await asyncio.gather(*(child.start() for child in self._children))
+        await _all_started(self._children)
         on_ready([child.metrics for child in self._children if child.metrics])
         await asyncio.gather(*(child.keep() for child in self._children))
 
@@ -184,7 +184,8 @@ class Child:
                 self._process.kill()
 
     async def _start_again(self, why: str, pauses: Iterator[float]) -> None:
-        """As often as it takes."""
+        """As often as it takes; until then there is no process, whose end would be its end."""
+        self._process = None
         is_ready = False
         while not is_ready:
             pause = next(pauses)
@@ -200,6 +201,7 @@ class Child:
                 why = str(error)
                 self.kill()
                 await self.ended()
+                self._process = None
 
     def _remember(self, metrics: str | None) -> None:
         """Show figures at the same address next time, where any port would have done."""
@@ -207,6 +209,20 @@ class Child:
         if metrics:
             own = {"metrics_address": metrics}
             self._settings = self._settings.model_copy(update=own)
+
+
+async def _all_started(children: Sequence[Child]) -> None:
+    """Start them; where one cannot, let none go on starting.
+
+    Raises:
+        UserError: why one could not.
+    """
+    try:
+        async with asyncio.TaskGroup() as starting:
+            for child in children:
+                starting.create_task(child.start())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 async def _redis_url(settings: Settings, redis: EmbeddedRedis) -> str:

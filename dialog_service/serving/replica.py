@@ -94,7 +94,10 @@ def main() -> None:
         os.close(reports)
 
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as orders:
-        settings = Settings(**json.loads(orders.readline()))
+        line = orders.readline()
+    if not line:  # who started it is gone already
+        return
+    settings = Settings(**json.loads(line))
     try:
         serve(settings, ready, sys.stdin.fileno())
     except UserError as error:

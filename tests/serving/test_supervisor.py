@@ -189,6 +189,22 @@ async def test_one_that_ends_is_started_again_ever_later(
     assert await fleet.ended
 
 
+async def test_a_service_that_waits_to_start_one_again_ends_in_order(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(processes, "_FIRST_PAUSE_SECONDS", 60.0)
+    fleet = Fleet(tmp_path)
+    await fleet.is_ready.wait()
+    with caplog.at_level(logging.ERROR):
+        os.kill(fleet.pids(1)[0], signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while not pauses(caplog):
+                await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await fleet.ended
+    await fleet.until(0, str(int(signal.SIGTERM)))
+
+
 @pytest.mark.parametrize(("settled", "expected"), [(0.0, [0.01, 0.01]), (60.0, [0.01, 0.02])])
 async def test_after_a_good_while_the_pause_is_a_short_one_again(
     tmp_path: Path,

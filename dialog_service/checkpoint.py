@@ -102,13 +102,19 @@ def save_checkpoint(
     """
     config = CheckpointConfig(model=checkpoint.model.config, sampling=checkpoint.sampling)
     with DirectoryReplacement(directory) as aside:
-        (aside / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (aside / CONFIG).write_text(_written(config) + "\n", encoding="utf-8")
         (aside / META).write_text(
             checkpoint.meta.model_dump_json(indent=2) + "\n", encoding="utf-8"
         )
         (aside / VOCABULARY).write_bytes(checkpoint.vocabulary.model_proto)
         # Not safetensors' own writing to a file, which hides it from every other user.
         (aside / WEIGHTS).write_bytes(safetensors.save(_stored_weights(checkpoint.model, dtype)))
+
+
+def _written(config: CheckpointConfig) -> str:
+    """JSON; nothing of a matcher where there is none, which readers of before have no name for."""
+    absent = {"model": {"matcher"}} if config.model.matcher is None else None
+    return config.model_dump_json(indent=2, exclude=absent)
 
 
 def checkpoint_directory(directory: Path) -> Path:

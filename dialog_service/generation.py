@@ -6,7 +6,7 @@ in order, so that the first five of ten replies are the five.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from dialog_service.errors import ConfigError
 from dialog_service.models.config import ModelConfig
 from dialog_service.models.search import TokenRule, normals
 from dialog_service.models.seq2seq import ReplyCodes
+from dialog_service.rating import Ratings
 from dialog_service.replies import (
     MAX_REPLY_TOKENS,
     Candidate,
@@ -76,14 +77,6 @@ def context_ids(turns: Sequence[Sequence[int]], limits: ModelConfig | ModelLimit
     for ids in turns[-limits.context_turns :]:
         joined += [*([EOS] if joined else []), *ids]
     return joined[-limits.max_context_tokens :] or [UNK]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Context:
-    """A request as it was read; ``vector`` (1, M) is the matcher's, None where it is not asked."""
-
-    plan: Plan
-    vector: Tensor | None
 
 
 class Generator:
@@ -155,7 +148,8 @@ class Generator:
             is_abandoned: asked with a request's index before each decode step; the rows of an
                 abandoned request leave the batch.
             on_reply: told a request's index, the place of a reply in its result, and the reply, as
-                soon as it and the draws before it are finished; places come in order.
+                soon as it and the draws before it are finished; places come in order. How well it
+                fits is in the result alone.
             company: says who joins, and is told each result as soon as it is known.
 
         Returns:
@@ -163,17 +157,12 @@ class Generator:
         """
         longest = max(MAX_REPLY_TOKENS, self.limits.max_reply_tokens)
         session = Session(self._engine, longest, self._said, on_reply)
-        contexts = [*self._read(requests)]
-        session.add([context.plan for context in contexts])
+        ratings = Ratings(self._engine, self._reply_ids)
+        self._begin(requests, session, ratings)
         results: dict[int, GenerationResult | None] = {}
         while not session.is_idle:
-            joining = self._read(company.joining(session.live_rows))
-            session.add([context.plan for context in joining])
-            contexts += joining
-            done = {
-                n: found and self._rated(found, contexts[n].vector)
-                for n, found in session.step(is_abandoned).items()
-            }
+            self._begin(company.joining(session.live_rows), session, ratings)
+            done = ratings.told(session.step(is_abandoned))
             results.update(done)
             for index, result in [(i, found) for i, found in done.items() if found]:
                 company.on_result(index, result)
@@ -183,7 +172,15 @@ class Generator:
         """Do on this thread what only the first of many requests has to wait for."""
         brief = replace(self.defaults, max_tokens=_WARM_UP_TOKENS)
         self.generate(
-            [GenerationRequest(turns=("hello",), reply_count=reply_count, sampling=brief, seed=0)]
+            [
+                GenerationRequest(
+                    turns=("hello",),
+                    reply_count=reply_count,
+                    sampling=brief,
+                    seed=0,
+                    is_rated=True,
+                )
+            ]
         )
 
     @torch.inference_mode()
@@ -238,43 +235,30 @@ class Generator:
     def _codes(self, turns: Sequence[str]) -> ReplyCodes:
         return self._engine.codes([context_ids(self._encoded(turns), self.limits)])
 
-    def _read(self, requests: Sequence[GenerationRequest]) -> list[_Context]:
-        """What a session needs to begin requests, and what their replies are to be held against."""
+    def _begin(
+        self, requests: Sequence[GenerationRequest], session: Session, ratings: Ratings
+    ) -> None:
         if not requests:
-            return []
+            return
         turns = [self._encoded(request.turns) for request in requests]
-        ids = [context_ids(each, self.limits) for each in turns]
-        states = self._engine.states(ids)
+        contexts = [context_ids(each, self.limits) for each in turns]
+        states = self._engine.states(contexts)
         codes = self._engine.codes_of(states)
-        return [
-            _Context(
-                plan=Plan(
+        ratings.begin(session.begun, requests, contexts, states)
+        session.add(
+            [
+                Plan(
                     request=request,
                     codes=ReplyCodes(*(part[place : place + 1] for part in codes)),
                     draw_limit=self._draw_limit(request),
                     context_truncated=self._exceed(turns[place]),
-                ),
-                vector=self._vector(request, ids[place], states[place : place + 1]),
-            )
-            for place, request in enumerate(requests)
-        ]
+                )
+                for place, request in enumerate(requests)
+            ]
+        )
 
-    def _vector(
-        self, request: GenerationRequest, ids: Sequence[int], state: Tensor
-    ) -> Tensor | None:
-        """(1, M) what replies are held against, where they are to be."""
-        if not (request.is_rated and self.has_matcher):
-            return None
-        return self._engine.context_vectors([ids], state)
-
-    def _rated(self, result: GenerationResult, vector: Tensor | None) -> GenerationResult:
-        """The result, its candidates with what the matcher says of them."""
-        if vector is None or not result.candidates:
-            return result
-        said = [self._vocabulary.encode(normalise(c.text)) or [UNK] for c in result.candidates]
-        found = self._engine.relevance(vector.expand(len(said), -1), said).tolist()
-        rated = [replace(c, relevance=r) for c, r in zip(result.candidates, found, strict=True)]
-        return replace(result, candidates=tuple(rated))
+    def _reply_ids(self, text: str) -> list[int]:
+        return self._vocabulary.encode(normalise(text)) or [UNK]
 
     def _draw_limit(self, request: GenerationRequest) -> int:
         """Draws after which a request makes do with what it has; one where all are the same."""

@@ -124,6 +124,11 @@ class Session:
         return not self._plans
 
     @property
+    def begun(self) -> int:
+        """Plans begun so far: the number of the next."""
+        return self._count
+
+    @property
     def live_rows(self) -> int:
         """Sequences under way."""
         return self._decoding.live_rows

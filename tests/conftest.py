@@ -77,7 +77,8 @@ def matched_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathF
     """The same with a matcher, as untrained as the rest."""
     tiny = load_checkpoint(tiny_checkpoint)
     torch.manual_seed(8)
-    matcher = MatcherConfig(hidden_size=20, output_size=12)
+    # Sizes at which libraries add up differently in different company.
+    matcher = MatcherConfig(hidden_size=512, output_size=256)
     model = build_model(tiny.model.config.model_copy(update={"matcher": matcher}))
     model.load_state_dict(tiny.model.state_dict(), strict=False)
     directory = tmp_path_factory.mktemp("checkpoint") / "matched"

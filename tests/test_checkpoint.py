@@ -313,3 +313,15 @@ def test_a_killed_save_leaves_the_old_one_or_the_new_one(moment: str, killed_sav
     assert version(directory) == MOMENTS[moment]
     assert traces(recovered(directory)) == []
     assert version(directory) == MOMENTS[moment]
+
+
+def test_a_model_without_a_matcher_is_written_as_before_there_were_any(
+    tiny_checkpoint: Path, matched_checkpoint: Path
+) -> None:
+    written = [
+        json.loads((place / "config.json").read_text())["model"]
+        for place in (tiny_checkpoint, matched_checkpoint)
+    ]
+    assert ["matcher" in each for each in written] == [False, True]
+    assert load_checkpoint(tiny_checkpoint).model.matcher is None
+    assert load_checkpoint(matched_checkpoint).model.matcher is not None

@@ -1,5 +1,6 @@
 """The generator's promises: what is said, in which order, with what randomness, and how it ends."""
 
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,9 @@ from dialog_service.models.matcher import Tower
 from dialog_service.models.recurrence import State
 from dialog_service.models.search import TokenRule, normals
 from dialog_service.models.seq2seq import build_model
+from dialog_service.rating import Ratings
 from dialog_service.replies import Company
+from dialog_service.session import Plan
 from dialog_service.text import detokenise, normalise
 from dialog_service.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
@@ -627,3 +630,60 @@ def test_relevance_does_not_depend_on_company(matched_checkpoint: Path, precisio
     assert [bool(r and r.candidates[0].relevance is not None) for r in amid] == [
         False, True, False, True, True, False, True, False, True
     ]  # fmt: skip
+
+
+def test_those_who_join_are_rated_against_their_own_context(matched_checkpoint: Path) -> None:
+    matched = load_checkpoint(matched_checkpoint)
+    posts = ("A taxi.", "My sister is late.", "The weather was quite cold.")
+    requests = [
+        replace(request(1 + n % 4, seed=n), turns=(posts[n % 3],), is_rated=n % 4 > 0)
+        for n in range(12)
+    ]
+    found = generator(matched).generate(requests[:2], never, company=Crowd(requests[2:]))
+    assert found == [generator(matched).generate([one])[0] for one in requests]
+
+
+class Crowd(Company):
+    """They come three at a time, while others are under way."""
+
+    def __init__(self, requests: Sequence[GenerationRequest]) -> None:
+        self.coming = list(requests)
+
+    def joining(self, under_way: int) -> Sequence[GenerationRequest]:
+        come, self.coming = self.coming[:3], self.coming[3:]
+        return come
+
+
+class Endless(Company):
+    """Another one with every step, so that there is no end to it before its own."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+        self.most_kept = 0
+
+    def joining(self, under_way: int) -> Sequence[GenerationRequest]:
+        kept = sum(type(each) is Plan for each in gc.get_objects())
+        self.most_kept = max(self.most_kept, kept)
+        self.left -= 1
+        return [replace(request(1, seed=self.left), is_rated=True)] if self.left > 0 else []
+
+
+def test_what_is_done_with_is_let_go_while_others_go_on(matched_checkpoint: Path) -> None:
+    endless = Endless(80)
+    matched = generator(load_checkpoint(matched_checkpoint))
+    found = matched.generate([request(1)], never, company=endless)
+    assert len(found) == 80
+    assert endless.most_kept < 30  # no reply has more than 12 words
+
+
+def test_what_is_kept_of_a_context_is_its_own_alone(matched_checkpoint: Path) -> None:
+    matched = generator(load_checkpoint(matched_checkpoint))
+    ratings = Ratings(matched._engine, lambda text: [5])
+    asked = [replace(request(1), is_rated=n != 1) for n in range(3)]
+    with torch.inference_mode():
+        contexts = [[4], [5], [6]]
+        ratings.begin(7, asked, contexts, matched._engine.states(contexts))
+        kept = ratings._vectors
+        assert {n: len(v.untyped_storage()) for n, v in kept.items()} == {7: 1024, 9: 1024}
+        assert ratings.told({7: None, 9: None}) == {7: None, 9: None}  # both abandoned
+    assert not kept

@@ -36,7 +36,8 @@ def fit(
     Two small networks over the states of the model's own encoder learn to tell responses from
     other replies, on the training pairs; nothing else of the model changes, and what it says
     stays the same. Requests that have replies selected from more candidates
-    (SELECTION_STRATEGY_MMR) then get those that fit. Takes minutes on a CPU.
+    (SELECTION_STRATEGY_MMR) then get those that fit. Takes minutes on a CPU. Weights are written
+    in full precision; python -m train.export halves them.
 
     Ends with 0 when the checkpoint is written, 2 and one line after a mistake.
     """
@@ -47,7 +48,7 @@ def fit(
         loaded = load_checkpoint(place)
         source = CorpusSource(corpus=corpus or loaded.meta.corpus, data_dir=data_dir)
         matched, quality = with_matcher(
-            loaded, load_examples(source, example_options(loaded)), settings, console
+            loaded, load_examples(source, example_options(loaded, console)), settings, console
         )
         save_checkpoint(matched, output or place)
     except UserError as error:

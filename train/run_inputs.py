@@ -93,7 +93,7 @@ def _meta(config: RunConfig, examples: Examples) -> CheckpointMeta:
         preset=config.preset,
         corpus=config.data.corpus,
         seed=config.seed,
-        commit=_commit(),
+        commit=code_commit(),
         data_fingerprint=examples.fingerprint,
         run=config.model_dump(mode="json"),
     )
@@ -105,7 +105,7 @@ def _sample_posts(examples: Examples) -> tuple[str, ...]:
     return tuple(pair.context[-1] for pair in examples.validation[::stride][:SAMPLE_POSTS])
 
 
-def _commit() -> str:
+def code_commit() -> str:
     """The commit of the code that trains, marked if it differs; "unknown" outside a checkout."""
     try:
         told = subprocess.run(

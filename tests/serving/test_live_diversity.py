@@ -311,3 +311,10 @@ async def test_closing_publishes_what_is_left(redis_server, observer: Observer) 
         other.record(MODEL, Source.FRESH, [])
         await other.refresh()
         assert fleet(other, 1).window_tokens == 2
+
+
+async def test_what_was_not_counted_yet_is_forgotten_too(observer: Observer) -> None:
+    async with opened(None, observer) as live:
+        live.record(MODEL, Source.FRESH, [["a", "b"]])
+        live.forget(MODEL)
+        assert live.snapshot() == ()

@@ -6,16 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor
 from typer.testing import CliRunner
 
 from dialog_service.checkpoint import Checkpoint, load_checkpoint
 from dialog_service.errors import ConfigError
 from dialog_service.models.config import MatcherConfig
+from dialog_service.models.matcher import Matcher
 from train.config import RunConfig
 from train.data.examples import ExampleOptions, Examples
 from train.matcher import app
 from train.matching import MatchingSettings, example_options, with_matcher
-from train.matching.material import read_material
+from train.matching.learning import _loss
+from train.matching.material import Material, read_material
 from train.presets import SMALL as SMALL_PRESET
 from train.variants import VARIANTS
 
@@ -111,7 +114,7 @@ def test_too_few_pairs_are_a_mistake(checkpoint: Checkpoint, toy_examples: Examp
 
 
 def test_pairs_are_those_of_the_run(checkpoint: Checkpoint) -> None:
-    assert example_options(checkpoint) == ExampleOptions(context_turns=1)
+    assert example_options(checkpoint, CONSOLE) == ExampleOptions(context_turns=1)
     asked = ExampleOptions(context_turns=3, keep_leaks=True)
     run = {"data": {"examples": asked.model_dump(mode="json")}}
     meta = checkpoint.meta.model_copy(update={"run": run})
@@ -121,7 +124,7 @@ def test_pairs_are_those_of_the_run(checkpoint: Checkpoint) -> None:
         sampling=checkpoint.sampling,
         meta=meta,
     )
-    assert example_options(told) == asked
+    assert example_options(told, CONSOLE) == asked
 
 
 def test_a_run_does_not_train_one() -> None:
@@ -129,3 +132,62 @@ def test_a_run_does_not_train_one() -> None:
     model = tiny.model.model_copy(update={"matcher": MatcherConfig()})
     with pytest.raises(ValueError, match=r"train\.matcher"):
         RunConfig.model_validate({**tiny.model_dump(), "model": model.model_dump()})
+
+
+def test_the_loss_is_its_definition() -> None:
+    """Three pairs, the last two with the same response, the second the echo of its post."""
+    torch.manual_seed(3)
+    matcher = Matcher(MatcherConfig(hidden_size=6, output_size=4), feature_size=5).eval()
+    material = Material(
+        features=torch.randn(5, 5),
+        contexts=torch.tensor([0, 1, 2]),
+        posts=torch.tensor([0, 4, 2]),
+        replies=torch.tensor([3, 4, 4]),
+    )
+    u, v = matcher.contexts(material.features), matcher.replies(material.features)
+    scale = 3.0
+
+    def surprise(own: Tensor, *others: Tensor) -> Tensor:
+        return torch.stack([own, *others]).logsumexp(dim=0) - own
+
+    def score(context: int, reply: int) -> Tensor:
+        return scale * (u[context] * v[reply]).sum()
+
+    forth = [
+        surprise(score(0, 3), score(0, 4), score(0, 4), score(0, 0)),
+        surprise(score(1, 4), score(1, 3)),  # not the third's, nor its own post, which it is
+        surprise(score(2, 4), score(2, 3), score(2, 2)),
+    ]
+    back = [
+        surprise(score(0, 3), score(1, 3), score(2, 3)),
+        surprise(score(1, 4), score(0, 4)),
+        surprise(score(2, 4), score(0, 4)),
+    ]
+    wanted = (torch.stack(forth).mean() + torch.stack(back).mean()) / 2
+    found = _loss(matcher, material, torch.arange(3), torch.tensor(scale))
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_probabilities_are_calibrated(checkpoint: Checkpoint, toy_examples: Examples) -> None:
+    matched, _ = with_matcher(checkpoint, toy_examples, SMALL, CONSOLE)
+    material = read_material(checkpoint, toy_examples.validation, CONSOLE)
+    matcher = matched.model.matcher
+    assert matcher is not None
+    with torch.inference_mode():
+        u = matcher.contexts(material.features[material.contexts])
+        v = matcher.replies(material.features[material.replies])
+        own, others = matcher.relevance(u, v), matcher.relevance(u, v.roll(7, dims=0))
+    assert matcher.slope.item() > 0
+    # At the best line the mean of all is the share of responses, a half (Platt's targets aside).
+    assert float(torch.cat([own, others]).mean()) == pytest.approx(0.5, abs=0.06)
+    assert own.mean() > others.mean()
+
+
+def test_where_it_comes_from_is_kept(checkpoint: Checkpoint, toy_examples: Examples) -> None:
+    once = SMALL.model_copy(update={"epochs": 1, "seed": 5})
+    matched, _ = with_matcher(checkpoint, toy_examples, once, CONSOLE)
+    made = matched.meta.run["matcher"]
+    assert isinstance(made, dict)
+    assert made["settings"] == once.model_dump(mode="json")
+    assert made["data_fingerprint"] == toy_examples.fingerprint
+    assert {**matched.meta.run, "matcher": None} == {**checkpoint.meta.run, "matcher": None}

@@ -39,7 +39,8 @@ class Decoding:
     ``count`` per context, different from each other as the service gives them, or, where
     ``are_raw``, as they fall: each from a seed of its own, repeats left in, nothing to select from.
     Every so many contexts (``ten_every``; 0 for none) ten are drawn, if more than ``count``, for
-    "unique of 10" alone. ``candidate_count`` None is no more than ``count``.
+    "unique of 10" alone. ``candidate_count`` None is no more than ``count``. ``has_matcher`` says
+    what relevance is in a selection: the model's matcher's, or likelihood.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Decoding:
     ten_every: int = 0
     selection: Selection = field(default_factory=NoSelection)
     candidate_count: int | None = None
+    has_matcher: bool = False
 
     def __str__(self) -> str:
         """For the signature."""
@@ -88,7 +90,8 @@ class Decoding:
             case NoSelection():
                 return ""
             case MmrSelection(relevance_weight=weight):
-                return f",mmr {weight:g} of {self.candidates}"
+                measure = "matcher" if self.has_matcher else "likelihood"
+                return f",mmr {weight:g} of {self.candidates} by {measure}"
 
 
 class GeneratedReplies:
@@ -161,7 +164,9 @@ def decodings(
     """
     variant = generator.meta.variant
     sampling = overridden(generator.defaults, override)
-    asked = Decoding(name=variant, sampling=sampling, count=reply_count)
+    asked = Decoding(
+        name=variant, sampling=sampling, count=reply_count, has_matcher=generator.has_matcher
+    )
     greedy = replace(sampling, temperature=0.0, top_k=0, top_p=1.0)
     if generator.is_deterministic:
         others = [Decoding(name=f"{variant}, greedy", sampling=greedy, count=1)]

@@ -115,7 +115,10 @@ def frontier_points(
     Of each sampling value the model's own is among them.
     """
     own = Decoding(
-        name=generator.meta.variant, sampling=options.sampling, count=options.frontier_replies
+        name=generator.meta.variant,
+        sampling=options.sampling,
+        count=options.frontier_replies,
+        has_matcher=generator.has_matcher,
     )
     # As they fall: made different from each other they would hide how alike they are.
     raw = replace(own, are_raw=True)

@@ -51,18 +51,22 @@ def test_a_model_with_a_matcher_is_also_shown_selecting(
     )
     assert selecting.name == "wed_s, selected"
     assert (selecting.sampling, selecting.count) == (asked.sampling, 3)
-    assert str(selecting) == f"{asked},mmr 0.5 of 32"
+    assert str(selecting) == f"{asked},mmr 0.5 of 32 by matcher"
     assert others == decodings(generator, Override(temperature=0.5), reply_count=3, contexts=4)[1:]
 
 
 @pytest.mark.parametrize(
     ("selection", "reply_count", "said"),
     [
-        (AskedSelection(candidate_count=8), 3, "different replies,mmr 0.5 of 8"),
-        (AskedSelection(candidate_count=8), 1, "different replies,mmr 0.5 of 8"),
-        (AskedSelection(candidate_count=1), 1, "one draw,mmr 0.5 of 1"),
-        (AskedSelection(relevance_weight=0.0), 3, "different replies,mmr 0 of 32"),
-        (AskedSelection(relevance_weight=0.25), 40, "different replies,mmr 0.25 of 40"),
+        (AskedSelection(candidate_count=8), 3, "different replies,mmr 0.5 of 8 by likelihood"),
+        (AskedSelection(candidate_count=8), 1, "different replies,mmr 0.5 of 8 by likelihood"),
+        (AskedSelection(candidate_count=1), 1, "one draw,mmr 0.5 of 1 by likelihood"),
+        (AskedSelection(relevance_weight=0.0), 3, "different replies,mmr 0 of 32 by likelihood"),
+        (
+            AskedSelection(relevance_weight=0.25),
+            40,
+            "different replies,mmr 0.25 of 40 by likelihood",
+        ),
     ],
 )
 def test_a_model_without_a_matcher_selects_where_that_is_asked_for(

@@ -220,7 +220,7 @@ def test_selection_is_shown_where_it_is_asked_for(tiny_checkpoint: Path, tmp_pat
     assert done.exit_code == 0, done.output
     said = decodings(tmp_path)
     assert list(said)[:2] == ["wed_s", "wed_s, selected"]
-    assert said["wed_s, selected"] == f"{said['wed_s']},mmr 0.75 of 6"
+    assert said["wed_s, selected"] == f"{said['wed_s']},mmr 0.75 of 6 by likelihood"
     own, selected = (rows(tmp_path)[name]["figures"] for name in list(said)[:2])
     assert own["dist_2"] != selected["dist_2"]
 
@@ -236,7 +236,9 @@ def test_a_checkpoint_with_a_matcher_selects_and_is_tried_by_weight(
     quick = [flag for flag in QUICK if flag != "--no-probes"]
     done = run(tiny_checkpoint, *quick, "--output", tmp_path)
     assert done.exit_code == 0, done.output
-    assert decodings(tmp_path)["wed_s, selected"].endswith("different replies,mmr 0.5 of 32")
+    assert decodings(tmp_path)["wed_s, selected"].endswith(
+        "different replies,mmr 0.5 of 32 by matcher"
+    )
     frontier = json.loads((tmp_path / "report.json").read_text())["probes"]["frontier"]
     weights = [point["value"] for point in frontier if point["axis"] == "relevance_weight"]
     assert weights == [0, 0.25, 0.5, 0.75, 1]

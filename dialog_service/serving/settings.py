@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     selection: Literal["none", "mmr"] = Field(
         default="none",
         description="How replies are chosen where a request does not say: none: as they are "
-        "drawn; mmr: those of 32 candidates that fit and differ, for some four times the work.",
+        "drawn; mmr: those of 32 candidates that fit and differ, for up to six times the work.",
     )
     max_input_tokens: int | None = Field(
         default=None,

@@ -53,7 +53,7 @@ _WORKING: dict[Part, list[tuple[Any, str]]] = {
     Part.VALIDATE: [(Responder, "_ask")],
     Part.KEY: [(PoolKey, "of")],
     Part.TOKENISE: [(Generator, "_encoded")],
-    Part.ENCODE: [(Engine, "codes")],
+    Part.ENCODE: [(Engine, "states"), (Engine, "codes_of")],
     Part.DECODE: [(Generator, "generate")],  # less what it calls of the others
     Part.SAY: [(Generator, "_said")],
     Part.SELECT: [(responder, "select")],

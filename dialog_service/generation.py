@@ -238,6 +238,7 @@ class Generator:
     def _begin(
         self, requests: Sequence[GenerationRequest], session: Session, ratings: Ratings
     ) -> None:
+        """Read the contexts of some requests together, and begin them."""
         if not requests:
             return
         turns = [self._encoded(request.turns) for request in requests]
@@ -258,6 +259,7 @@ class Generator:
         )
 
     def _reply_ids(self, text: str) -> list[int]:
+        """As the encoder reads it, at least one: a reply's own tokens may be another spelling."""
         return self._vocabulary.encode(normalise(text)) or [UNK]
 
     def _draw_limit(self, request: GenerationRequest) -> int:

@@ -102,7 +102,7 @@ def _batches(count: int, size: int) -> Iterator[Tensor]:
 def _loss(matcher: Matcher, material: Material, rows: Tensor, scale: Tensor) -> Tensor:
     """Mean of -ln softmax of each context's response among all replies, and the other way round.
 
-    Henderson et al. (2017), section 4.4 (negatives are the batch's other replies), with one more:
+    As in Henderson et al. (2017) the negatives are the other replies of the batch, with one more:
     the post itself. A reply in the batch with the very text of the response does not count
     against it.
 

@@ -1,7 +1,7 @@
 """Which figures of two evaluations can be held against each other, and why the others cannot.
 
-Whatever takes a classifier or a corpus was measured when the evaluations were made: it compares
-where both were measured by the same.
+Whatever takes a classifier, a corpus or a language model was measured when the evaluations were
+made: it compares where both were measured by the same.
 """
 
 from collections import defaultdict
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from train.evaluate.comparison import Omission
 from train.evaluate.journal import REPLIES
 from train.evaluate.measures import MeasuredBy, Measures, MeasuresLine
+from train.evaluate.tellers import Told
 from train.metrics.counting import Counts
-from train.metrics.judgement import with_judgement
-from train.metrics.scoring import CORPUS_METRICS, JUDGED_METRICS, METRICS, Metric
+from train.metrics.scoring import CORPUS_METRICS, FLUENCY_METRICS, JUDGED_METRICS, METRICS, Metric
 from train.metrics.unigrams import with_familiarity
 
 _COMMAND = (
@@ -47,6 +47,12 @@ _KINDS = (
         name="word frequencies",
         absent="evaluated without a corpus",
     ),
+    _Kind(
+        metrics=FLUENCY_METRICS,
+        fingerprint=lambda by: by.language_model,
+        name="language models",
+        absent="evaluated without a corpus, or by an earlier version",
+    ),
 )
 
 
@@ -56,6 +62,7 @@ def common_yardsticks(first: Measures, second: Measures) -> MeasuredBy:
     return MeasuredBy(
         judge=one.judge if one.judge == other.judge else None,
         corpus=one.corpus if one.corpus == other.corpus else None,
+        language_model=one.language_model if one.language_model == other.language_model else None,
     )
 
 
@@ -68,11 +75,14 @@ def with_measures(counts: Counts, line: MeasuresLine, by: MeasuredBy, count: int
         by: whose measures count.
         count: replies that make the pool.
     """
-    if by.judge is not None and line.judgement:
-        counts = with_judgement(counts, line.judgement.of_first(count))
+    is_judged, is_read = by.judge is not None, by.language_model is not None
+    told = Told(
+        judgement=line.judgement.of_first(count) if is_judged and line.judgement else None,
+        fluency=line.fluency.of_first(count) if is_read and line.fluency else None,
+    )
     if by.corpus is not None and line.familiarity:
         counts = with_familiarity(counts, line.familiarity)
-    return counts
+    return told.beside(counts)
 
 
 def omissions(missing: Collection[str], first: Measures, second: Measures) -> tuple[Omission, ...]:

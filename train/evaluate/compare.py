@@ -118,6 +118,7 @@ def _compared(
         is_exact=how.is_exact(pairing.count),
         judge=by.judge,
         corpus=by.corpus,
+        language_model=by.language_model,
         differences=differences,
         not_compared=omissions(missing, first.measures, second.measures),
         null_rows=null_rows_of(first.report),

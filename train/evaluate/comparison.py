@@ -54,8 +54,8 @@ class Comparison(Document):
     """Differences B - A by the metric's key, and what is left out.
 
     ``exchanges`` were tried; ``is_exact`` says that they are all there are.
-    ``judge`` and ``corpus`` are the fingerprints of the classifier and the word frequencies that
-    both were measured with, where they were.
+    ``judge``, ``corpus`` and ``language_model`` are the fingerprints of the classifier, the word
+    frequencies and the model of fluency that both were measured with, where they were.
     """
 
     first: Side
@@ -68,6 +68,7 @@ class Comparison(Document):
     is_exact: bool = False
     judge: str | None = None
     corpus: str | None = None
+    language_model: str | None = None
     differences: dict[str, Difference]
     not_compared: tuple[Omission, ...]
     null_rows: tuple[NullRow, ...]
@@ -145,7 +146,11 @@ class Comparison(Document):
 
     def _yardsticks(self) -> list[str]:
         """What both were measured with."""
-        told = (("relevance: classifier", self.judge), ("UniKL: word frequencies", self.corpus))
+        told = (
+            ("relevance: classifier", self.judge),
+            ("UniKL: word frequencies", self.corpus),
+            ("LM nats: language model", self.language_model),
+        )
         said = "; ".join(f"{name} {which}" for name, which in told if which is not None)
         return [f"{said}, of both"] if said else []
 

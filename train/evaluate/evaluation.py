@@ -25,7 +25,7 @@ _SEEN_LEAKS = (
     "too; the null rows do not draw from those, which is what the signatures call training; to "
     "have null rows of the checkpoint's own training, evaluate with --keep-leaks"
 )
-_WITHOUT_CORPUS = "random and BM25 rows, UniKL and relevance need --corpus and --data-dir"
+_WITHOUT_CORPUS = "random and BM25 rows, UniKL, LM nats and relevance need --corpus and --data-dir"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ def evaluate_checkpoint(subject: CheckpointSubject, options: Options, console: C
         origin=loaded.origin,
         subsets=subsets_of(subject.source.corpus),
         corpus=sticks.corpus,
+        language_model=sticks.language_model,
         judge=sticks.judge,
     )
     leaks = (_SEEN_LEAKS,) if loaded.has_seen_leaks and not options.keep_leaks else ()
@@ -112,6 +113,7 @@ def evaluate_file(subject: FileSubject, options: Options, console: Console) -> R
         batch_size=options.batch_size,
         subsets=subsets_of(subject.source.corpus if subject.source else None),
         corpus=sticks.corpus,
+        language_model=sticks.language_model,
         judge=sticks.judge,
     )
     notes = sticks.notes if subject.source else (_WITHOUT_CORPUS,)

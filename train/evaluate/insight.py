@@ -61,4 +61,4 @@ def _probes(loaded: "LoadedSubject", job: Job, options: Options, console: Consol
         others=tuple(system for system in job.systems if system.role is not Role.SYSTEM),
         batch_size=options.batch_size,
     )
-    return make_probes(loaded.generator, tuple(job.cases), job.judge, asked, console)
+    return make_probes(loaded.generator, tuple(job.cases), job.tellers, asked, console)

@@ -20,7 +20,9 @@ from train.evaluate.journal import REPLIES, Journal, JournalLine
 from train.evaluate.measures import MeasuredBy, MeasuresFile, MeasuresLine, digest_of
 from train.evaluate.rows import SystemScorer
 from train.evaluate.subsets import ALL, Subset
-from train.metrics.judgement import Judge, Judgement
+from train.evaluate.tellers import Tellers, Told
+from train.metrics.fluency import LanguageModel
+from train.metrics.judgement import Judge
 from train.metrics.null_rows import System
 from train.metrics.report import Row, Setting
 from train.metrics.scoring import Case, Dialogues
@@ -58,6 +60,12 @@ class Job:
     subsets: Sequence[Subset] = (ALL,)
     corpus: Unigrams | None = None
     judge: Judge | None = None
+    language_model: LanguageModel | None = None
+
+    @property
+    def tellers(self) -> Tellers:
+        """Who tells what cannot be counted."""
+        return Tellers(judge=self.judge, language_model=self.language_model)
 
     @property
     def fingerprint(self) -> str | None:
@@ -75,6 +83,7 @@ class Job:
         return MeasuredBy(
             judge=self.judge.fingerprint if self.judge else None,
             corpus=self.corpus.fingerprint if self.corpus else None,
+            language_model=self.language_model.fingerprint if self.language_model else None,
         )
 
 
@@ -92,15 +101,15 @@ def run_job(job: Job, journal: Journal, measures: MeasuresFile, console: Console
         OSError: the journal or the measures cannot be written.
     """
     numberings = {subset: Dialogues() for subset in job.subsets}
-    scorers = [SystemScorer(s, numberings, job.corpus, job.judge) for s in job.systems]
+    scorers = [SystemScorer(s, numberings, job.corpus, job.tellers) for s in job.systems]
     with _bar(console) as bar:
         task = bar.add_task("answering", total=job.case_count)
         for batch, answers in _answered(job, journal):
-            judged = [
+            told = [
                 scorer.add_all(batch, replies)
                 for scorer, replies in zip(scorers, answers, strict=True)
             ]
-            measures.append(_measured(job, batch, answers[0], judged[0]))
+            measures.append(_measured(job, batch, answers[0], told[0]))
             bar.advance(task, len(batch))
     with console.status("resampling"):
         rows = [scorer.row(part, job.setting) for part in job.subsets for scorer in scorers]
@@ -152,14 +161,15 @@ def _measured(
     job: Job,
     batch: Sequence[Case],
     answers: Sequence[tuple[str, ...]],
-    judgements: Sequence[Judgement | None],
+    told: Sequence[Told],
 ) -> Iterator[MeasuresLine]:
     """What cannot be counted again, of one system's replies to a batch."""
-    for case, replies, judgement in zip(batch, answers, judgements, strict=True):
+    for case, replies, each in zip(batch, answers, told, strict=True):
         yield MeasuresLine(
             replies=digest_of(case.context, replies),
-            judgement=judgement,
+            judgement=each.judgement,
             familiarity=job.corpus.familiarity(metric_tokens(replies[0])) if job.corpus else None,
+            fluency=each.fluency,
         )
 
 

@@ -1,10 +1,10 @@
 """``measures.jsonl``: what is known of the judged system's replies and cannot be counted again.
 
-Relevance takes the classifier and UniKL the corpus, neither of which a comparison has. The first
-line names both by their fingerprints; then comes a line per context, in the order of
-``replies.jsonl``, with a digest of the replies it is about, so that no measure is taken for one of
-other replies. It is written from its start by every run of a job, for judging kept replies again is
-cheap, and goes under another name until the report is there.
+Relevance takes the classifier, UniKL the corpus and LM nats the language model, none of which a
+comparison has. The first line names them by their fingerprints; then comes a line per context, in
+the order of ``replies.jsonl``, with a digest of the replies it is about, so that no measure is
+taken for one of other replies. It is written from its start by every run of a job, for judging kept
+replies again is cheap, and goes under another name until the report is there.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from pathlib import Path
 from train.evaluate.journal import REPLIES, partial_of
 from train.metrics.counting import Case
 from train.metrics.document import Document
+from train.metrics.fluency import Fluency
 from train.metrics.judgement import Judgement
 from train.metrics.unigrams import Familiarity
 
@@ -27,10 +28,11 @@ _OF_OTHERS = f"its {MEASURES} is not of the replies in its {REPLIES}"
 
 
 class MeasuredBy(Document):
-    """Fingerprints: of who judged relevance, and of the corpus that words were looked up in."""
+    """Fingerprints: of the judge of relevance, the corpus words were looked up in, the LM."""
 
     judge: str | None = None
     corpus: str | None = None
+    language_model: str | None = None
 
 
 class MeasuresLine(Document):
@@ -39,11 +41,13 @@ class MeasuresLine(Document):
     replies: str
     judgement: Judgement | None = None
     familiarity: Familiarity | None = None
+    fluency: Fluency | None = None
 
     def is_by(self, by: MeasuredBy) -> bool:
         """Whether it has what they give, and nothing else."""
-        kept = (self.judgement is not None, self.familiarity is not None)
-        return kept == (by.judge is not None, by.corpus is not None)
+        kept = (self.judgement, self.familiarity, self.fluency)
+        whose = (by.judge, by.corpus, by.language_model)
+        return [part is None for part in kept] == [who is None for who in whose]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,15 +16,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dialog_service.generation import Generator, SamplingParameters
 from dialog_service.selection import DEFAULT_CANDIDATES
 from train.evaluate.decodings import Decoding, GeneratedReplies
+from train.evaluate.tellers import Tellers
 from train.metrics.counting import Case, ContextCounter
 from train.metrics.intervals import Estimate
-from train.metrics.judgement import Judge, with_judgement
 from train.metrics.null_rows import RetrievedReplies, Role, System
 from train.metrics.probes import Anchor, Axis, FrontierPoint, Interpolation, Probes, Sample
 from train.metrics.scoring import RowScorer
 
 FIGURES = ("bleu_2", "dist_1", "dist_2", "inter_dist_1", "inter_dist_2", "entropy",
-           "relevance", "relevance_all", "relevance_rank")  # fmt: skip
+           "relevance", "relevance_all", "relevance_rank", "lm_nats_all")  # fmt: skip
 
 Advance = Callable[[int], None]
 
@@ -58,7 +58,7 @@ class ProbeOptions:
 def make_probes(
     generator: Generator,
     cases: Sequence[Case],
-    judge: Judge | None,
+    tellers: Tellers,
     options: ProbeOptions,
     console: Console,
 ) -> Probes:
@@ -70,7 +70,7 @@ def make_probes(
     Args:
         generator: of the model; used as it is, on its device.
         cases: those of the table, at least one.
-        judge: of relevance; None leaves it out.
+        tellers: of what cannot be counted.
         options: how much.
         console: for the bar.
     """
@@ -86,7 +86,7 @@ def make_probes(
         @cache
         def moved(decoding: Decoding) -> dict[str, Estimate]:
             system = GeneratedReplies(generator, decoding, seed=options.seed)
-            return _figures(system, judged, judge, options, advance)
+            return _figures(system, judged, tellers, options, advance)
 
         return Probes(
             frontier=tuple(
@@ -97,7 +97,7 @@ def make_probes(
                 Anchor(
                     name=system.name,
                     role=system.role,
-                    figures=_figures(system, judged, judge, options, advance),
+                    figures=_figures(system, judged, tellers, options, advance),
                 )
                 for system in options.others
             ),
@@ -143,7 +143,7 @@ def frontier_points(
 def _figures(
     system: System,
     cases: Sequence[Case],
-    judge: Judge | None,
+    tellers: Tellers,
     options: ProbeOptions,
     advance: Advance,
 ) -> dict[str, Estimate]:
@@ -154,12 +154,9 @@ def _figures(
     for start in range(0, len(cases), options.batch_size):
         batch = cases[start : start + options.batch_size]
         replies = system.answer(batch)
-        counts = [counter.of(case, given) for case, given in zip(batch, replies, strict=True)]
-        if judge:
-            judgements = judge.judge([case.context for case in batch], replies)
-            counts = list(map(with_judgement, counts, judgements))
-        for each in counts:
-            row.take(each)
+        told = tellers.of([case.context for case in batch], replies)
+        for case, given, each in zip(batch, replies, told, strict=True):
+            row.take(each.beside(counter.of(case, given)))
         advance(len(batch))
     found = row.figures(options.seed)
     return {key: found[key] for key in FIGURES if key in found}

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from train.evaluate.subsets import Subset
+from train.evaluate.tellers import Tellers, Told
 from train.metrics.counting import ContextCounter
-from train.metrics.judgement import Judge, Judgement, with_judgement
 from train.metrics.null_rows import Role, System
 from train.metrics.report import Row, Setting, Signature
 from train.metrics.scoring import Case, Dialogues, RowScorer
@@ -17,7 +17,7 @@ class SystemScorer:
     """Counts every reply once and adds the counts to each row that has its case."""
 
     def __init__(
-        self, system: System, numberings: Numberings, corpus: Unigrams | None, judge: Judge | None
+        self, system: System, numberings: Numberings, corpus: Unigrams | None, tellers: Tellers
     ) -> None:
         """Start the rows.
 
@@ -26,10 +26,10 @@ class SystemScorer:
             numberings: the subsets that get a row, each with its numbering, shared with the other
                 systems.
             corpus: what UniKL compares with, if anything.
-            judge: of relevance, if anybody.
+            tellers: of what cannot be counted.
         """
         self._system = system
-        self._judge = judge
+        self._tellers = tellers
         self._counter = ContextCounter(count=system.count, is_response=system.role is Role.HUMAN)
         self._scorers = {
             subset: RowScorer(
@@ -38,18 +38,15 @@ class SystemScorer:
             for subset, dialogues in numberings.items()
         }
 
-    def add_all(
-        self, cases: Sequence[Case], replies: Sequence[Sequence[str]]
-    ) -> Sequence[Judgement | None]:
-        """Count the replies to some cases; gives what the judge says of each."""
-        judgements = self._judgements(cases, replies)
-        for case, given, judgement in zip(cases, replies, judgements, strict=True):
-            counts = self._counter.of(case, given)
-            if judgement:
-                counts = with_judgement(counts, judgement)
+    def add_all(self, cases: Sequence[Case], replies: Sequence[Sequence[str]]) -> list[Told]:
+        """Count the replies to some cases; gives what is told of each."""
+        pools = [given[: self._system.count] for given in replies]
+        told = self._tellers.of([case.context for case in cases], pools)
+        for case, given, each in zip(cases, replies, told, strict=True):
+            counts = each.beside(self._counter.of(case, given))
             for scorer in self._of(case):
                 scorer.take(counts)
-        return judgements
+        return told
 
     def row(self, subset: Subset, setting: Setting) -> Row | None:
         """The row on a subset; None where no case is in it."""
@@ -68,17 +65,9 @@ class SystemScorer:
                 decoding=self._system.decoding,
                 contexts=scorer.contexts,
                 dialogues=scorer.dialogues,
-                judge=self._judge.fingerprint if self._judge else None,
+                judge=self._tellers.judge.fingerprint if self._tellers.judge else None,
             ),
         )
-
-    def _judgements(
-        self, cases: Sequence[Case], replies: Sequence[Sequence[str]]
-    ) -> Sequence[Judgement | None]:
-        if self._judge is None:
-            return [None] * len(cases)
-        pools = [given[: self._system.count] for given in replies]
-        return self._judge.judge([case.context for case in cases], pools)
 
     def _of(self, case: Case) -> Iterator[RowScorer]:
         return (scorer for subset, scorer in self._scorers.items() if subset.holds(case))

@@ -1,16 +1,18 @@
-"""What a system's figures are measured with and read beside: null rows, word frequencies, a judge.
+"""What a system's figures are measured with and read beside: null rows, a corpus, a judge.
 
 All but the human responses and the echo come from the training pairs of a corpus.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
 from train.data.pairs import Pair
 from train.evaluate.options import Options
+from train.metrics.fluency import LanguageModel
 from train.metrics.judgement import Judge
+from train.metrics.language_model import NgramModel
 from train.metrics.null_rows import Echo, Human, RandomReplies, RetrievedReplies, System
 from train.metrics.unigrams import Unigrams
 
@@ -19,10 +21,19 @@ _JUDGE_SEED = 0  # whatever the seed of the job: figures of two jobs are to be c
 
 @dataclass(frozen=True, slots=True)
 class Yardsticks:
-    """Rows that need no model; what UniKL compares with; who judges relevance, and how well."""
+    """Rows that need no model; what measures replies, where there is a corpus to learn it from.
+
+    Attributes:
+        rows: human, echo, and those that draw from training pairs.
+        corpus: what UniKL compares with.
+        language_model: tells fluency.
+        judge: of relevance.
+        notes: how well the judge knows.
+    """
 
     rows: tuple[System, ...]
     corpus: Unigrams | None = None
+    language_model: LanguageModel | None = None
     judge: Judge | None = None
     notes: tuple[str, ...] = ()
 
@@ -56,9 +67,11 @@ def make_yardsticks(
             posts = [pair.context[-1] for pair in pairs.train]
             rows.append(RetrievedReplies(posts, replies, count=count))
         corpus = Unigrams(replies)
+        language_model = NgramModel(pair.response for pair in pairs.unleaked)
+    known = Yardsticks(tuple(rows), corpus, language_model)
     if not options.extras.relevance:
-        return Yardsticks(tuple(rows), corpus)
+        return known
     from train.metrics.relevance import RelevanceScorer  # brings torch along
 
     judge = RelevanceScorer.train_or_load(pairs.unleaked, seed=_JUDGE_SEED, console=console)
-    return Yardsticks(tuple(rows), corpus, judge, (f"relevance: {judge.quality}",))
+    return replace(known, judge=judge, notes=(f"relevance: {judge.quality}",))

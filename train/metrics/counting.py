@@ -53,7 +53,11 @@ class Column(enum.IntEnum):
     LOOKED_UP = 18  # one where a corpus's word frequencies were to hand: see ``unigrams``
     SURPRISAL = 19
     KNOWN_WORDS = 20
-    BLEU = 21
+    LM_TOKENS = 21  # of the first reply, where a language model was to hand: see ``fluency``
+    LM_NATS = 22
+    LM_TOKENS_ALL = 23  # of all replies
+    LM_NATS_ALL = 24
+    BLEU = 25
 
 
 WIDTH = Column.BLEU + 2 + 2 * MAX_ORDER

@@ -23,7 +23,14 @@ __all__ = ["METRICS", "Case", "Dialogues", "Metric", "RowScorer"]
 
 MAX_UNITS = 20_000
 # What sums are divided by: each column by the last of these before it.
-_DIVISORS = (Column.CONTEXTS, Column.SEVERAL, Column.DRAWN, Column.JUDGED)
+_DIVISORS = (
+    Column.CONTEXTS,
+    Column.SEVERAL,
+    Column.DRAWN,
+    Column.JUDGED,
+    Column.LM_TOKENS,
+    Column.LM_TOKENS_ALL,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +57,7 @@ def _bleu(order: int) -> Metric:
 
 
 def _mean(key: str, title: str, column: Column, *, decimals: int = 3) -> Metric:
-    """A mean over the contexts that have it."""
+    """A mean over the contexts that have it, or over their words."""
     over = max(divisor for divisor in _DIVISORS if divisor < column)
     return Metric(
         key=key,
@@ -73,6 +80,10 @@ JUDGED_METRICS = (
     _mean("relevance_all", "relevance of all", Column.RELEVANCE_ALL),
     _mean("relevance_rank", f"rank of {CANDIDATES}", Column.RANK, decimals=1),
     _mean("relevance_mrr", "MRR", Column.RECIPROCAL_RANK),
+)
+FLUENCY_METRICS = (
+    _mean("lm_nats", "LM nats", Column.LM_NATS, decimals=2),
+    _mean("lm_nats_all", "LM nats of all", Column.LM_NATS_ALL, decimals=2),
 )
 VARIETY_METRICS = (
     Metric(key="entropy", title="entropy", decimals=2),
@@ -98,6 +109,7 @@ SUMMED_METRICS = (
 METRICS = (
     *OVERLAP_METRICS,
     *JUDGED_METRICS,
+    *FLUENCY_METRICS,
     *VARIETY_METRICS,
     *CORPUS_METRICS,
     *SUMMED_METRICS,
@@ -184,7 +196,7 @@ class RowScorer:
         total = units.sum(axis=0)
         resamples = resampled_sums(units, seed=seed)
         overlap = () if self._is_response else OVERLAP_METRICS
-        metrics = (*overlap, *JUDGED_METRICS, *SUMMED_METRICS)
+        metrics = (*overlap, *JUDGED_METRICS, *FLUENCY_METRICS, *SUMMED_METRICS)
         return self._varieties() | {
             metric.key: bootstrap(total, resamples, metric.figure)
             for metric in metrics

@@ -20,11 +20,13 @@ from train.evaluate.measures import (
     MeasuresLine,
     digest_of,
 )
-from train.metrics.counting import ContextCounter, Counts
-from train.metrics.judgement import Judgement, with_judgement
+from train.evaluate.tellers import Told
+from train.metrics.counting import ContextCounter
+from train.metrics.judgement import Judgement
+from train.metrics.language_model import NgramModel
 from train.metrics.null_rows import Role
 from train.metrics.report import Report, Row, Setting, Signature
-from train.metrics.scoring import CORPUS_METRICS, JUDGED_METRICS, Case, RowScorer
+from train.metrics.scoring import CORPUS_METRICS, FLUENCY_METRICS, JUDGED_METRICS, Case, RowScorer
 from train.metrics.significance import Randomisation
 from train.metrics.unigrams import Unigrams
 
@@ -41,10 +43,13 @@ GOOD = tuple((case.responses[0], f"{number} it is") for number, case in enumerat
 POOR = (("no .", "no idea ."),) * len(CASES)
 SETTING = Setting(corpus="toy@0", split="test/full", deduplication="off", training="none", seed=0)
 
-CORPUS = Unigrams(["it is a good one , i think .", "no ."])
-BOTH = MeasuredBy(judge="a classifier", corpus=CORPUS.fingerprint)
+TEXTS = ["it is a good one , i think .", "no ."]
+CORPUS = Unigrams(TEXTS)
+MODEL = NgramModel(TEXTS)
+ALL = MeasuredBy(judge="a classifier", corpus=CORPUS.fingerprint, language_model=MODEL.fingerprint)
 JUDGED = {metric.key for metric in JUDGED_METRICS}
 LOOKED_UP = {metric.key for metric in CORPUS_METRICS}
+READ = {metric.key for metric in FLUENCY_METRICS}
 
 Replies = tuple[tuple[str, ...], ...]
 
@@ -54,12 +59,19 @@ def judgement_of(replies: tuple[str, ...]) -> Judgement:
     return Judgement(probabilities=tuple(len(each) / 50 for each in replies), rank=len(replies[0]))
 
 
+def told_of(replies: tuple[str, ...], by: MeasuredBy) -> Told:
+    return Told(
+        judgement=judgement_of(replies) if by.judge else None,
+        fluency=MODEL.fluency([replies])[0] if by.language_model else None,
+    )
+
+
 def row(name: str, role: Role, cases: tuple[Case, ...], replies: Replies, by: MeasuredBy) -> Row:
     is_human = role is Role.HUMAN
     scorer = RowScorer(is_response=is_human, corpus=CORPUS if by.corpus else None)
     for case, said in zip(cases, replies, strict=True):
-        counts: Counts = ContextCounter(is_response=is_human).of(case, said)
-        scorer.take(with_judgement(counts, judgement_of(said)) if by.judge else counts)
+        counts = ContextCounter(is_response=is_human).of(case, said)
+        scorer.take(told_of(said, by).beside(counts))
     return Row(
         name=name,
         role=role,
@@ -80,7 +92,8 @@ def measure(folder: Path, replies: Replies, cases: tuple[Case, ...], by: Measure
     file.append(
         MeasuresLine(
             replies=digest_of(case.context, said),
-            judgement=judgement_of(said) if by.judge else None,
+            judgement=told_of(said, by).judgement,
+            fluency=told_of(said, by).fluency,
             familiarity=CORPUS.familiarity(metric_tokens(said[0])) if by.corpus else None,
         )
         for case, said in zip(cases, replies, strict=True)
@@ -94,7 +107,7 @@ def evaluation(
     cases: tuple[Case, ...] = CASES,
     *,
     has_dialogues: bool = True,
-    by: MeasuredBy = BOTH,
+    by: MeasuredBy = ALL,
 ) -> Path:
     """A folder as the job leaves it."""
     folder.mkdir()
@@ -126,7 +139,10 @@ def test_the_better_one_is_named_in_every_form(tmp_path: Path):
     reported = comparison.second.figures["relevance"].value
     assert relevance.second == pytest.approx(reported, abs=1e-12)
     assert relevance.p_holm < 0.05
-    assert (comparison.judge, comparison.corpus) == (BOTH.judge, BOTH.corpus)
+    by = (comparison.judge, comparison.corpus, comparison.language_model)
+    assert by == (ALL.judge, ALL.corpus, ALL.language_model)
+    fluency = comparison.differences["lm_nats_all"]
+    assert fluency.second == pytest.approx(comparison.second.figures["lm_nats_all"].value)
     assert (comparison.contexts, comparison.dialogues) == (32, 16)
     assert comparison.notes == ()
     comparison.write(tmp_path)
@@ -134,7 +150,7 @@ def test_the_better_one_is_named_in_every_form(tmp_path: Path):
     [line] = [line for line in table.splitlines() if line.startswith("| BLEU-2 | 0.00")]
     assert line.endswith("| B |")
     assert "| AvgLen | 10.0 |" in table  # the human row, without a model
-    assert f"relevance: classifier a classifier; UniKL: word frequencies {BOTH.corpus}" in table
+    assert f"relevance: classifier a classifier; UniKL: word frequencies {ALL.corpus}" in table
     comparison.show(Console(file=printed, width=80))
     lines = printed.getvalue().splitlines()
     [line] = [line for line in lines if "BLEU-2" in line and "+" in line]
@@ -191,7 +207,7 @@ def old(folder: Path) -> None:
 
 
 def of_others(folder: Path) -> None:
-    measure(folder, GOOD[4:8], CASES[:4], BOTH)
+    measure(folder, GOOD[4:8], CASES[:4], ALL)
 
 
 def torn(folder: Path) -> None:
@@ -215,16 +231,14 @@ def test_without_measures_the_rest_is_compared(
     spoil(second)
     less = found(first, second)
     [left_out] = less.not_compared
-    assert (
-        set(left_out.figures) == JUDGED | LOOKED_UP == whole.differences.keys() - less.differences
-    )
+    told = JUDGED | LOOKED_UP | READ
+    assert set(left_out.figures) == told == whole.differences.keys() - less.differences
     assert left_out.why.startswith(f"B: {why}; to have them, score those replies again: python -m")
     for key, each in less.differences.items():
         assert replace(each, p_holm=1) == replace(whole.differences[key], p_holm=1)
     [note] = [line for line in less.markdown().splitlines() if line.startswith("- not compared: ")]
-    assert (
-        f": relevance, relevance of all, rank of 100, MRR, UniKL, words in corpus: B: {why}" in note
-    )
+    names = "relevance, relevance of all, rank of 100, MRR, LM nats, LM nats of all, UniKL"
+    assert f": {names}, words in corpus: B: {why}" in note
     spoil(first)
     assert found(first, second).not_compared[0].why.startswith(f"A and B: {why}; ")
 
@@ -232,7 +246,7 @@ def test_without_measures_the_rest_is_compared(
 def test_two_classifiers_are_not_mixed(tmp_path: Path):
     few = GOOD[:4], CASES[:4]
     first = evaluation(tmp_path / "a", *few)
-    second = evaluation(tmp_path / "b", *few, by=BOTH.model_copy(update={"judge": "another"}))
+    second = evaluation(tmp_path / "b", *few, by=ALL.model_copy(update={"judge": "another"}))
     comparison = found(first, second)
     [left_out] = comparison.not_compared
     assert set(left_out.figures) == JUDGED
@@ -240,24 +254,46 @@ def test_two_classifiers_are_not_mixed(tmp_path: Path):
     assert "score the replies of both again, on one machine" in left_out.why
     assert not JUDGED & comparison.differences.keys()
     assert comparison.differences.keys() >= LOOKED_UP
-    assert (comparison.judge, comparison.corpus) == (None, BOTH.corpus)
+    assert (comparison.judge, comparison.corpus) == (None, ALL.corpus)
 
 
 def test_words_of_two_corpora_are_not_mixed(tmp_path: Path):
     few = GOOD[:4], CASES[:4]
     first = evaluation(tmp_path / "a", *few)
-    second = evaluation(tmp_path / "b", *few, by=BOTH.model_copy(update={"corpus": "another"}))
+    second = evaluation(tmp_path / "b", *few, by=ALL.model_copy(update={"corpus": "another"}))
     [left_out] = found(first, second).not_compared
     assert set(left_out.figures) == LOOKED_UP
     assert "different word frequencies" in left_out.why
+
+
+def test_two_language_models_are_not_mixed(tmp_path: Path):
+    few = GOOD[:4], CASES[:4]
+    first = evaluation(tmp_path / "a", *few)
+    other = ALL.model_copy(update={"language_model": "another"})
+    comparison = found(first, evaluation(tmp_path / "b", *few, by=other))
+    [left_out] = comparison.not_compared
+    assert set(left_out.figures) == READ
+    assert "different language models" in left_out.why
+    assert comparison.language_model is None
+
+
+def test_an_evaluation_made_before_there_were_language_models_is_compared(tmp_path: Path):
+    few = GOOD[:4], CASES[:4]
+    earlier = ALL.model_copy(update={"language_model": None})
+    first = evaluation(tmp_path / "a", *few, by=earlier)
+    assert found(first, first).not_compared == ()
+    [left_out] = found(first, evaluation(tmp_path / "b", *few)).not_compared
+    assert set(left_out.figures) == READ
+    assert left_out.why.startswith("A: evaluated without a corpus, or by an earlier version; ")
 
 
 def test_what_one_was_evaluated_without_is_told(tmp_path: Path):
     few = GOOD[:4], CASES[:4]
     first = evaluation(tmp_path / "a", *few)
     second = evaluation(tmp_path / "b", *few, by=MeasuredBy())
-    judged, looked_up = found(first, second).not_compared
+    judged, read, looked_up = found(first, second).not_compared
     assert judged.why.startswith("B: evaluated without relevance; ")
+    assert read.why.startswith("B: evaluated without a corpus, or by an earlier version; ")
     assert looked_up.why.startswith("B: evaluated without a corpus; ")
     assert found(second, second).not_compared == ()  # neither has them
 
@@ -298,7 +334,7 @@ def test_one_may_see_more_turns_than_the_other(tmp_path: Path):
     )
     assert comparison.differences == same.differences  # relevance, too
     assert found(second, first).notes[0].startswith("A sees up to 1 turns of a context, B up to 3")
-    measure(first, POOR, CASES, BOTH)  # of the last turns alone: not of this side's contexts
+    measure(first, POOR, CASES, ALL)  # of the last turns alone: not of this side's contexts
     assert "A: its measures.jsonl is not of" in found(first, second).not_compared[0].why
 
 

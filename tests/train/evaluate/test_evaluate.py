@@ -124,7 +124,7 @@ def test_without_a_corpus_a_file_has_fewer_null_rows(tmp_path: Path):
     done = run("--replies-file", path, "--output", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert list(rows(tmp_path / "out")) == ["mine.jsonl", "human", "echo of the post"]
-    assert "random and BM25 rows, UniKL and relevance need --corpus" in done.output
+    assert "random and BM25 rows, UniKL, LM nats and relevance need --corpus" in done.output
 
 
 async def test_dist_is_that_of_the_live_figures(evaluated: Path):

@@ -15,6 +15,7 @@ from train.evaluate.measures import MEASURES, MeasuredBy, MeasuresFile, read_mea
 from train.evaluate.replies_file import RepliesFile
 from train.evaluate.subsets import BACK_CHANNELS, CONTENT, subsets_of
 from train.metrics.judgement import Judgement
+from train.metrics.language_model import NgramModel
 from train.metrics.null_rows import Echo, Human, RandomReplies, Role
 from train.metrics.report import Row, Setting
 from train.metrics.scoring import Case
@@ -86,6 +87,7 @@ def job(first: Numbered, second: Numbered, size: int = 4, **changes: object) -> 
         origin="model",
         corpus=Unigrams(TEXTS),
         judge=ByLength(),
+        language_model=NgramModel(TEXTS),
     )
     return replace(made, **changes)
 
@@ -167,11 +169,17 @@ def test_what_is_measured_is_kept_of_the_first_system(
     answered = list(RepliesFile.scan(tmp_path / REPLIES, pytest.fail).cases())
     found = read_measures(tmp_path / MEASURES, answered)
     assert found.problem == ""
-    assert found.by == MeasuredBy(judge="by length", corpus=Unigrams(TEXTS).fingerprint)
+    model = NgramModel(TEXTS)
+    assert found.by == MeasuredBy(
+        judge="by length",
+        corpus=Unigrams(TEXTS).fingerprint,
+        language_model=model.fingerprint,
+    )
     for case, line in zip(answered, found.lines, strict=True):
         assert line.judgement is not None
         assert line.judgement.probabilities == tuple(len(text) / 50 for text in case.replies)
         assert line.familiarity == Unigrams(TEXTS).familiarity(metric_tokens(case.replies[0]))
+        assert [line.fluency] == model.fluency([case.replies])
 
 
 @pytest.mark.parametrize(

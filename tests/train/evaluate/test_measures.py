@@ -15,6 +15,7 @@ from train.evaluate.measures import (
     read_measures,
 )
 from train.metrics.counting import Case
+from train.metrics.fluency import Fluency
 from train.metrics.judgement import Judgement
 from train.metrics.unigrams import Familiarity
 
@@ -24,7 +25,7 @@ CASES = [
     )
     for number in range(4)
 ]
-BY = MeasuredBy(judge="one", corpus="two")
+BY = MeasuredBy(judge="one", corpus="two", language_model="three")
 
 
 def line(case: Case) -> MeasuresLine:
@@ -32,6 +33,7 @@ def line(case: Case) -> MeasuresLine:
         replies=digest_of(case.context, case.replies),
         judgement=Judgement(probabilities=(0.1, 1 / 3), rank=3.5),
         familiarity=Familiarity(surprisal_nats=2 / 3, known_words=2),
+        fluency=Fluency(nats=(4 / 3, 2.0), tokens=(2, 1)),
     )
 
 

@@ -13,8 +13,10 @@ from dialog_service.generation import Generator
 from dialog_service.selection import MmrSelection
 from train.evaluate import probes
 from train.evaluate.probes import ProbeOptions, frontier_points, make_probes
+from train.evaluate.tellers import Tellers
 from train.metrics.counting import Case
 from train.metrics.judgement import Judgement
+from train.metrics.language_model import NgramModel
 from train.metrics.null_rows import Echo, Human, RetrievedReplies
 from train.metrics.probes import Probes
 
@@ -63,11 +65,12 @@ def generator(tiny_checkpoint: Path) -> Generator:
 
 
 Probe = Callable[..., Probes]
+NOBODY = Tellers()
 
 
 @pytest.fixture(scope="module")
 def probe(generator: Generator) -> Probe:
-    def made(seed: int = 0, judge: ByLength | None = None, **changes: object) -> Probes:
+    def made(seed: int = 0, tellers: Tellers = NOBODY, **changes: object) -> Probes:
         options = ProbeOptions(
             sampling=generator.defaults,
             seed=seed,
@@ -83,7 +86,7 @@ def probe(generator: Generator) -> Probe:
             batch_size=5,
         )
         return make_probes(
-            generator, CASES, judge, replace(options, **changes), Console(quiet=True)
+            generator, CASES, tellers, replace(options, **changes), Console(quiet=True)
         )
 
     return made
@@ -131,7 +134,7 @@ def test_the_weight_leads_from_difference_to_relevance(
     )  # fmt: skip
     said = io.StringIO()
     console = Console(file=said, force_terminal=False, width=100)
-    tried = make_probes(matched(generator), CASES, ByBrevity(), options, console)
+    tried = make_probes(matched(generator), CASES, Tellers(judge=ByBrevity()), options, console)
     different, relevant = (p.figures for p in tried.frontier if p.axis == "relevance_weight")
     for figure in ("relevance", "relevance_all"):
         assert relevant[figure].value > different[figure].value
@@ -177,10 +180,18 @@ def test_null_rows_are_measured_on_the_same_contexts(found: Probes):
 
 
 def test_a_judge_is_asked_for_every_row(probe: Probe):
-    judged = probe(judge=ByLength())
+    judged = probe(tellers=Tellers(judge=ByLength()))
     figures = [row.figures["relevance"].value for row in (*judged.frontier, *judged.anchors)]
     assert len(set(figures)) == 1
     assert 0.1 < figures[0] < 0.4
+
+
+def test_a_language_model_is_asked_for_every_row(probe: Probe):
+    texts = [case.responses[0] for case in CASES]
+    told = probe(tellers=Tellers(language_model=NgramModel(texts)))
+    human, echo, _ = (row.figures["lm_nats_all"].value for row in told.anchors)
+    assert human < 1 < echo
+    assert all(point.figures["lm_nats_all"].value > human for point in told.frontier)
 
 
 def test_samples_hold_the_model_its_greedy_reply_and_what_is_retrieved(found: Probes):
@@ -235,7 +246,7 @@ def test_the_bar_comes_to_its_end(generator: Generator):
         sample_contexts=5,
     )
     console = Console(file=said, force_terminal=False, width=100)
-    one = make_probes(generator, CASES[:1], None, options, console)
+    one = make_probes(generator, CASES[:1], NOBODY, options, console)
     assert one.contexts == 1
     assert len(one.frontier) == 4
     [done] = [line for line in said.getvalue().splitlines() if "probing" in line]

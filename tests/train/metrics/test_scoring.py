@@ -4,6 +4,7 @@ import pytest
 
 from train.metrics import scoring
 from train.metrics.counting import ContextCounter
+from train.metrics.fluency import Fluency, with_fluency
 from train.metrics.judgement import Judgement, with_judgement
 from train.metrics.scoring import METRICS, Case, Dialogues, RowScorer
 from train.metrics.unigrams import Unigrams
@@ -98,10 +99,12 @@ def test_every_figure_has_a_column_of_its_own():
     scorer = RowScorer(count=10, corpus=Unigrams(TEXTS))
     counts = ContextCounter(count=10).of(case(0, "a"), ["x y", "z"])
     judgement = Judgement(probabilities=(0.5, 0.0), rank=8)
-    scorer.take(with_judgement(counts, judgement))
+    fluency = Fluency(nats=(6.0, 4.0), tokens=(3, 1))
+    scorer.take(with_fluency(with_judgement(counts, judgement), fluency))
     keys = [metric.key for metric in METRICS]
     assert len(set(keys)) == len(keys)
     figures = scorer.figures(seed=0)
     assert set(keys) == figures.keys()
     judged = ("relevance", "relevance_all", "relevance_rank", "relevance_mrr")
     assert [figures[key].value for key in judged] == [0.5, 0.25, 8, 0.125]
+    assert [figures[key].value for key in ("lm_nats", "lm_nats_all")] == [2, 2.5]

@@ -9,7 +9,9 @@ import pytest
 
 from dialog_service.diversity import distinct_ratio, metric_tokens
 from train.metrics.counting import Case, ContextCounter, Counts
+from train.metrics.fluency import with_fluency
 from train.metrics.judgement import Judgement, with_judgement
+from train.metrics.language_model import NgramModel
 from train.metrics.scoring import CORPUS_METRICS, METRICS, RowScorer
 from train.metrics.significance import Difference, Pairing, Randomisation, holm
 from train.metrics.unigrams import Unigrams, with_familiarity
@@ -65,14 +67,16 @@ def test_figures_are_those_of_the_table():
         assert each.difference.value == pytest.approx(each.second - each.first, abs=1e-9)
 
 
-CORPUS = Unigrams([" ".join(WORDS[:place]) for place in range(3, 20)])
+TEXTS = [" ".join(WORDS[:place]) for place in range(3, 20)]
+CORPUS = Unigrams(TEXTS)
+MODEL = NgramModel(TEXTS)
 
 
 def measured(asked: list[Case], replies: Replies) -> list[Counts]:
     """Counts with all that an evaluation measures; a judge likes long replies."""
     found = []
-    for case, given in zip(asked, replies, strict=True):
-        counts = ContextCounter().of(case, given)
+    for case, given, fluency in zip(asked, replies, MODEL.fluency(replies), strict=True):
+        counts = with_fluency(ContextCounter().of(case, given), fluency)
         counts = with_familiarity(counts, CORPUS.familiarity(metric_tokens(given[0])))
         likings = tuple(len(reply) / 20 for reply in given)
         found.append(

@@ -47,7 +47,7 @@ _CURVES = {
 }
 _ORDER = tuple(_CURVES)
 # The first reply selected is the same for any weight but 0: only all of them tell weights apart.
-_QUALITIES = ("relevance", "relevance_all", "bleu_2")
+_QUALITIES = ("relevance", "relevance_all", "bleu_2", "lm_nats_all")
 _DIVERSITIES = ("inter_dist_2", "dist_2")
 _AXES: dict[Axis, str] = {
     "temperature": SYSTEM,

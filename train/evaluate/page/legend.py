@@ -44,6 +44,13 @@ MEANINGS = {
         "that the reply belongs to the context, 0 to 1"
     ),
     "relevance_all": Meaning(_Q, _UP, "relevance averaged over all replies to a context"),
+    "lm_nats": Meaning(
+        _Q, _HUMAN, "nats a word, the end among them, by which a reply surprises a language model "
+        "(n-grams up to four) of the training responses: above people's it is no good English, far "
+        "below it is what is always said; retrieved and random replies are what that model learnt "
+        "from, and look better than they are"
+    ),
+    "lm_nats_all": Meaning(_Q, _HUMAN, "the same over all replies to a context"),
     "relevance_rank": Meaning(
         _Q, _DOWN, "where the same classifier ranks the reply among 99 random ones; 1 is first"
     ),

@@ -3,7 +3,7 @@
 Written as JSON, as Markdown and onto the terminal. Knows nothing of how figures come about.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sacrebleu
@@ -22,6 +22,8 @@ from train.metrics.variety import GROUPS
 
 _INTERVALS = "± half the 95% interval over dialogues; its ends are in report.json"
 _PRINTED_COLUMNS = 6
+_NAME_WIDTH = 20  # a longer name is wrapped where the terminal is narrow
+_ANY_WIDTH = 10_000
 REPORT = "report.json"
 
 
@@ -129,19 +131,35 @@ class Report(Document):
 
     def show(self, console: Console) -> None:
         """Print the table in parts that fit a terminal, then notes and signatures."""
-        metrics = self._metrics()
-        for start in range(0, len(metrics), _PRINTED_COLUMNS):
-            console.print(self._table(metrics[start : start + _PRINTED_COLUMNS]))
+        for metrics in self._parts(console):
+            console.print(self._table(metrics))
         for note in (_INTERVALS, *self.notes):
             console.print(note, markup=False, highlight=False, soft_wrap=True)
         for row in self.rows:
             line = f"{row.name}: {row.signature}"
             console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
+    def _parts(self, console: Console) -> Iterator[list[Metric]]:
+        """The columns of each table: six, or as many as fit beside a readable name."""
+        part: list[Metric] = []
+        for metric in self._metrics():
+            wider = [*part, metric]
+            if part and (len(part) == _PRINTED_COLUMNS or not self._fits(wider, console)):
+                yield part
+                wider = [metric]
+            part = wider
+        yield part
+
+    def _fits(self, metrics: Sequence[Metric], console: Console) -> bool:
+        unbounded = console.options.update(max_width=_ANY_WIDTH)
+        least: int = console.measure(self._table(metrics), options=unbounded).minimum
+        return least <= console.width
+
     def _table(self, metrics: Sequence[Metric]) -> Table:
         """Some columns, each figure above its interval."""
         table = Table(title=self.subject, title_justify="left")
-        table.add_column("")
+        longest = max((len(row.name) for row in self.rows), default=0)
+        table.add_column("", min_width=min(_NAME_WIDTH, longest))
         for metric in metrics:
             table.add_column(metric.title, justify="right", no_wrap=True)
         for row in self.rows:
@@ -149,7 +167,8 @@ class Report(Document):
                 _cell(row.figures.get(metric.key), metric.decimals, "\n[dim]{}[/dim]")
                 for metric in metrics
             ]
-            table.add_row(row.name, *cells, style="bold" if row.role is Role.SYSTEM else None)
+            style = "bold" if row.role is Role.SYSTEM else None
+            table.add_row(row.name, *cells, style=style)
         return table
 
     def _metrics(self) -> list[Metric]:

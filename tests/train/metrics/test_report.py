@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from dialog_service.errors import ConfigError
 from train.metrics.health import Histogram, ModelHealth
@@ -11,6 +12,7 @@ from train.metrics.intervals import Estimate
 from train.metrics.null_rows import Role
 from train.metrics.probes import FrontierPoint, Interpolation, Probes, Sample
 from train.metrics.report import Curve, Report, Row, Setting, Signature
+from train.metrics.scoring import METRICS
 
 SETTING = Setting(corpus="toy@0", split="test/full", deduplication="off", training="none", seed=0)
 ROW = Row(
@@ -72,6 +74,28 @@ def test_a_report_from_before_signatures_named_a_judge_loads(tmp_path: Path):
     del written["rows"][0]["signature"]["judge"]
     (tmp_path / "report.json").write_text(json.dumps(written))
     assert Report.read(tmp_path) == OLD
+
+
+def shown(report: Report, width: int) -> str:
+    console = Console(width=width)
+    with console.capture() as capture:
+        report.show(console)
+    return capture.get()
+
+
+def test_a_narrow_terminal_gets_narrower_tables_whose_names_can_be_read():
+    figures = {metric.key: Estimate(0.5, 0.25, 0.75) for metric in METRICS}
+    names = ("wed_s, z drawn, greedy tokens", "random training replies", "human")
+    rows = tuple(ROW.model_copy(update={"name": name, "figures": figures}) for name in names)
+    report = OLD.model_copy(update={"rows": rows})
+    narrow, wide = shown(report, 80), shown(report, 200)
+    tables = [line for line in narrow.splitlines() if line[:1] in "┏┃┡│└"]
+    assert "…" not in narrow
+    assert max(map(len, tables)) <= 80
+    assert all(f"│ {name}" in narrow for name in ("wed_s, z drawn,", "random training", "human"))
+    assert all(metric.title in narrow for metric in METRICS)
+    assert all(f"│ {name}" in wide for name in names)
+    assert wide.count("┏") < narrow.count("┏")
 
 
 @pytest.mark.parametrize(

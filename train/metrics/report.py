@@ -9,6 +9,7 @@ from pathlib import Path
 import sacrebleu
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dialog_service.errors import ConfigError
@@ -157,7 +158,7 @@ class Report(Document):
 
     def _table(self, metrics: Sequence[Metric]) -> Table:
         """Some columns, each figure above its interval."""
-        table = Table(title=self.subject, title_justify="left")
+        table = Table(title=escape(self.subject), title_justify="left")
         longest = max((len(row.name) for row in self.rows), default=0)
         table.add_column("", min_width=min(_NAME_WIDTH, longest))
         for metric in metrics:
@@ -168,7 +169,7 @@ class Report(Document):
                 for metric in metrics
             ]
             style = "bold" if row.role is Role.SYSTEM else None
-            table.add_row(row.name, *cells, style=style)
+            table.add_row(escape(row.name), *cells, style=style)
         return table
 
     def _metrics(self) -> list[Metric]:

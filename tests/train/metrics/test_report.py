@@ -98,6 +98,13 @@ def test_a_narrow_terminal_gets_narrower_tables_whose_names_can_be_read():
     assert wide.count("┏") < narrow.count("┏")
 
 
+def test_brackets_in_a_name_are_no_markup():
+    rows = (ROW.model_copy(update={"name": "replies[v2].jsonl"}),)
+    told = shown(OLD.model_copy(update={"subject": "in[/x]/replies[v2].jsonl", "rows": rows}), 200)
+    assert "in[/x]/replies[v2].jsonl" in told
+    assert "│ replies[v2].jsonl" in told
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

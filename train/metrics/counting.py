@@ -105,8 +105,8 @@ class ContextCounter:
         return Counts(dialogue=case.dialogue, replies=len(pool), words=pool[0], vector=vector)
 
     def _draw_numbers(self, drawn: Sequence[list[str]]) -> dict[Column, float]:
-        """Different ones among ten, where ten were asked for."""
-        asked = max(self.count or 0, len(drawn))
+        """Different ones among ten, where ten were asked for: of people nobody asks for any."""
+        asked = len(drawn) if self.is_response else max(self.count or 0, len(drawn))
         if asked < DRAWS:
             return {}
         return {Column.DRAWN: 1, Column.UNIQUE: len({tuple(words) for words in drawn[:DRAWS]})}

@@ -67,6 +67,14 @@ def test_replies_drawn_for_unique_count_for_nothing_else():
     assert "unique_replies" not in few.figures(seed=0)
 
 
+def test_one_response_of_a_person_is_not_one_of_ten():
+    asked, people = RowScorer(count=10), RowScorer(count=10, is_response=True)
+    for scorer in (asked, people):
+        scorer.add(case(0, "a"), ["x y"])
+    assert asked.figures(seed=0)["unique_replies"].value == 1
+    assert "unique_replies" not in people.figures(seed=0)
+
+
 def test_one_reply_has_a_precision_and_no_recall():
     figures = scored(1).figures(seed=0)
     assert "set_precision" in figures

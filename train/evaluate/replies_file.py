@@ -1,9 +1,10 @@
 """Replies as JSON lines: ``{"context": [...], "responses": [...], "replies": [...]}``.
 
 An optional ``"dialogue"`` names the dialogue a line is from, over which intervals are resampled;
-without it every line is one of its own. Other keys are left alone.
+without it every line is one of its own. Other keys are left alone, as is a byte order mark.
 """
 
+import codecs
 import hashlib
 from array import array
 from collections import Counter
@@ -109,7 +110,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _parse(number: int, line: bytes) -> Case | str:
     """The case on a line, or what is wrong with it."""
     try:
-        parsed = RepliesLine.model_validate_json(line.rstrip())
+        parsed = RepliesLine.model_validate_json(line.removeprefix(codecs.BOM_UTF8).rstrip())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -1,5 +1,6 @@
 """Replies as JSON lines: nothing is lost without a word."""
 
+import codecs
 import os
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def test_a_line_without_a_dialogue_is_one_of_its_own(tmp_path: Path):
     path.write_text('{"context": ["a"], "responses": ["b"], "replies": ["c"], "id": 7}\n' * 2)
     cases = list(RepliesFile.scan(path, pytest.fail).cases())
     assert [case.dialogue for case in cases] == ["line 1", "line 2"]
+
+
+def test_a_byte_order_mark_costs_no_line(tmp_path: Path):
+    path = tmp_path / "replies.jsonl"
+    path.write_bytes(codecs.BOM_UTF8 + GOOD_LINE * 2)
+    assert list(RepliesFile.scan(path, pytest.fail).cases()) == [GOOD, GOOD]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from dialog_service.checkpoint import SamplingDefaults
 from dialog_service.models.config import Config, ModelConfig, Probability
-from dialog_service.vocabulary import VocabularyMode
+from dialog_service.vocabulary import SPECIAL_IDS, VocabularyMode
 from train.data.examples import ExampleOptions
 
 
@@ -199,12 +199,12 @@ class ObjectiveConfig(Config):
 
 
 class DataConfig(Config):
-    """Which pairs a run sees, and as what tokens."""
+    """Which pairs a run sees, and as what tokens: of the vocabulary four are no word."""
 
     corpus: str = "dailydialog"
     examples: ExampleOptions = ExampleOptions()
     vocabulary_mode: VocabularyMode = "unigram"
-    vocabulary_size: PositiveInt
+    vocabulary_size: Annotated[int, Field(gt=len(SPECIAL_IDS))]
 
 
 class OptimisationConfig(Config):

@@ -98,11 +98,16 @@ def _assign(tree: dict[str, Any], path: str, value: object) -> None:
         node[last] = value
 
 
-def _child(node: object, part: str, path: str) -> Any:
+def _named(node: object) -> dict[str, Any]:
+    """What lies below, terms by their kind; one that was given none before has no name."""
     if isinstance(node, list):
-        named = {entry["kind"]: entry for entry in node}
-    else:
-        named = node if isinstance(node, dict) else {}
+        terms = [entry for entry in node if isinstance(entry, dict)]
+        return {term["kind"]: term for term in terms if isinstance(term.get("kind"), str)}
+    return node if isinstance(node, dict) else {}
+
+
+def _child(node: object, part: str, path: str) -> Any:
+    named = _named(node)
     if part not in named:
         allowed = ", ".join(named) or "nothing below this"
         raise ConfigError(f"--set {path}: no {part!r}; there is: {allowed}")

@@ -65,6 +65,7 @@ def test_the_last_of_several_wins(config: RunConfig):
         ("model.decoder.dropout=1", "model.decoder.dropout: Input should be less than 1 (got 1)"),
         ("optimisation.learning_rate=1e-9", "optimisation: final_learning_rate 1e-05 must not"),
         ("model.context_turns=2", "the config: data.examples.context_turns is 1 and model.conte"),
+        ("data.vocabulary_size=4", "data.vocabulary_size: Input should be greater than 4 (got 4)"),
         ("variant=ded", "--set variant: the command decides it"),
         ("preset=paper", "--set preset: --preset decides it"),
         (
@@ -80,6 +81,12 @@ def test_a_mistake_is_one_line_that_names_path_and_choices(
         overridden(config, [assignment])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("first", ["objective.terms.mmd=5", 'objective.terms=[1, {"kind": []}]'])
+def test_a_term_that_an_earlier_assignment_spoilt_is_not_there(config: RunConfig, first: str):
+    with pytest.raises(ConfigError, match=r"--set objective\.terms\.mmd\.weight: no 'mmd'; there"):
+        overridden(config, [first, "objective.terms.mmd.weight=3"])
 
 
 def test_differences_name_path_and_both_values(config: RunConfig):

@@ -111,6 +111,24 @@ def save_checkpoint(
         (aside / WEIGHTS).write_bytes(safetensors.save(_stored_weights(checkpoint.model, dtype)))
 
 
+def refuse_replacing_others(directory: Path) -> None:
+    """Make sure that a checkpoint written here takes the place of nothing but an older one.
+
+    Raises:
+        CheckpointError: something else is there, which ``save_checkpoint`` would delete.
+    """
+    try:
+        names = set(os.listdir(directory)) if directory.is_dir() else set()
+    except OSError as error:
+        raise CheckpointError(f"{directory}: {error.strerror}") from error
+    others = sorted(names - {CONFIG, META, VOCABULARY, WEIGHTS})
+    if others:
+        raise CheckpointError(
+            f"{directory}: a checkpoint would replace all that is there, {others[0]} among it: "
+            "name another directory"
+        )
+
+
 def _written(config: CheckpointConfig) -> str:
     """JSON; nothing of a matcher where there is none, which readers of before have no name for."""
     absent = {"model": {"matcher"}} if config.model.matcher is None else None

@@ -14,6 +14,7 @@ from dialog_service.checkpoint import (
     Checkpoint,
     SamplingDefaults,
     load_checkpoint,
+    refuse_replacing_others,
     save_checkpoint,
 )
 from dialog_service.errors import ConfigError, UserError
@@ -36,6 +37,7 @@ def export(
     asked = dict(zip(DEFAULTS, (temperature, top_k, top_p, latent_scale), strict=True))
     changes = {name: value for name, value in asked.items() if value is not None}
     try:
+        refuse_replacing_others(output)
         changed = _changed(load_checkpoint(checkpoint), version, changes)
         save_checkpoint(changed, output, dtype=torch.float16)
     except UserError as error:

@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dialog_service.checkpoint import checkpoint_directory, load_checkpoint, save_checkpoint
+from dialog_service.checkpoint import (
+    checkpoint_directory,
+    load_checkpoint,
+    refuse_replacing_others,
+    save_checkpoint,
+)
 from dialog_service.errors import UserError
 from train.data.corpora import CorpusSource
 from train.data.examples import load_examples
@@ -45,6 +50,7 @@ def fit(
     settings = MatchingSettings(epochs=epochs, seed=seed)
     try:
         place = checkpoint_directory(checkpoint)
+        refuse_replacing_others(output or place)  # before the work, so that a mistake costs nothing
         loaded = load_checkpoint(place)
         source = CorpusSource(corpus=corpus or loaded.meta.corpus, data_dir=data_dir)
         matched, quality = with_matcher(

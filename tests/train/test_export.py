@@ -39,3 +39,14 @@ def test_a_default_out_of_range_is_one_line(tiny_checkpoint: Path, tmp_path: Pat
     assert "temperature" in result.output
     assert len(result.output.splitlines()) == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_of_something_else_is_not_replaced(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "corpora"
+    output.mkdir()
+    assert CliRunner().invoke(app, [str(tiny_checkpoint), "--output", str(output)]).exit_code == 0
+    (output / "train.jsonl").write_text("dear")
+    result = CliRunner().invoke(app, [str(tiny_checkpoint), "--output", str(output)])
+    assert result.exit_code == 2
+    assert "train.jsonl among it: name another directory" in result.output
+    assert (output / "train.jsonl").read_text() == "dear"

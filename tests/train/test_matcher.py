@@ -106,6 +106,19 @@ def test_a_mistake_is_one_line(tiny_checkpoint: Path, flags: list[str], said: st
     assert len(result.output.splitlines()) == 1
 
 
+def test_what_lies_beside_a_checkpoint_is_not_lost(
+    tiny_checkpoint: Path, toy: Path, tmp_path: Path
+) -> None:
+    packaged = tmp_path / "packaged"
+    shutil.copytree(tiny_checkpoint, packaged)
+    (packaged / "LICENSE").write_text("dear")
+    arguments = [str(packaged), "--corpus", "dailydialog", "--data-dir", str(toy)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "LICENSE among it: name another directory" in result.output
+    assert (packaged / "LICENSE").read_text() == "dear"
+
+
 def test_too_few_pairs_are_a_mistake(checkpoint: Checkpoint, toy_examples: Examples) -> None:
 
     settings = SMALL.model_copy(update={"batch_size": 100_000})

@@ -63,7 +63,8 @@ def _defaults(values: dict[str, float]) -> SamplingDefaults:
         return SamplingDefaults.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"--{first['loc'][0]}: {first['msg']}") from error
+        flag = str(first["loc"][0]).replace("_", "-")
+        raise ConfigError(f"--{flag}: {first['msg']}") from error
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ def test_a_default_out_of_range_is_one_line(tiny_checkpoint: Path, tmp_path: Pat
     assert not (tmp_path / "x").exists()
 
 
+def test_a_default_is_named_as_its_flag_is(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    arguments = [str(tiny_checkpoint), "--output", str(tmp_path / "x"), "--latent-scale", "-1"]
+    assert "--latent-scale: " in CliRunner().invoke(app, arguments).output
+
+
 def test_a_folder_of_something_else_is_not_replaced(tiny_checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "corpora"
     output.mkdir()

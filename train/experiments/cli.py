@@ -141,8 +141,8 @@ def _seeds(text: str) -> tuple[int, ...]:
         ConfigError: something that is no seed, or nothing.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words or not all(word.isdecimal() for word in words):
-        raise ConfigError(f"--seeds {text!r}: expected whole numbers, e.g. 0,1,2")
+    if not words or not all(word.isdecimal() and int(word) < 2**32 for word in words):
+        raise ConfigError(f"--seeds {text!r}: expected whole numbers below 2^32, e.g. 0,1,2")
     return tuple(dict.fromkeys(map(int, words)))
 
 

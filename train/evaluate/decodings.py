@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -94,12 +95,21 @@ class Decoding:
                 return f",mmr {weight:g} of {self.candidates} by {measure}"
 
 
+class Generates(Protocol):
+    """What replies are drawn from."""
+
+    def generate(
+        self, requests: tuple[GenerationRequest, ...], /
+    ) -> Sequence[GenerationResult | None]:
+        """Reply to each request; None where there is no reply."""
+
+
 class GeneratedReplies:
     """One decoding of one model; remembers how many cases it has answered, to seed the next."""
 
     role = Role.SYSTEM
 
-    def __init__(self, generator: Generator, decoding: Decoding, *, seed: int) -> None:
+    def __init__(self, generator: Generates, decoding: Decoding, *, seed: int) -> None:
         """A row; every context has randomness of its own, fixed by ``seed`` and its place."""
         self.name = decoding.name
         self.decoding = str(decoding)
@@ -116,7 +126,8 @@ class GeneratedReplies:
     def answer(self, cases: Sequence[Case]) -> list[tuple[str, ...]]:
         """Replies to each case; an empty text where the model found none."""
         asked = [self._requests(case) for case in cases]
-        results = iter(self._generator.generate([request for each in asked for request in each]))
+        requests = tuple(request for each in asked for request in each)
+        results = iter(self._generator.generate(requests))
         return [
             tuple(text for result in islice(results, len(each)) for text in self._texts(result))
             for each in asked

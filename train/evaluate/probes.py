@@ -55,6 +55,13 @@ class ProbeOptions:
     batch_size: int = 64
 
 
+class _DrawnOnce:
+    """A generator that draws for the same requests once: selections choose from the same draws."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.generate = cache(generator.generate)
+
+
 def make_probes(
     generator: Generator,
     cases: Sequence[Case],
@@ -80,12 +87,13 @@ def make_probes(
     shown = drawn[: options.sample_contexts]
     walked = () if generator.is_deterministic else drawn[: options.interpolations]
     ways = frontier_points(generator, options)
+    drawn_once = _DrawnOnce(generator)
     rows = len({decoding for _, _, decoding in ways}) + len(options.others)
     with _bar(console, rows * len(judged) + len(shown) + len(walked)) as advance:
 
         @cache
         def moved(decoding: Decoding) -> dict[str, Estimate]:
-            system = GeneratedReplies(generator, decoding, seed=options.seed)
+            system = GeneratedReplies(drawn_once, decoding, seed=options.seed)
             return _figures(system, judged, tellers, options, advance)
 
         return Probes(

@@ -143,6 +143,20 @@ def test_the_weight_leads_from_difference_to_relevance(
     assert "37/37" in done  # the own sampling and two weights on twelve contexts, one sample
 
 
+def test_every_weight_selects_from_the_same_candidates(
+    generator: Generator, matched: Callable[[Generator], Any]
+):
+    model = matched(generator)
+    options = ProbeOptions(
+        sampling=generator.defaults, temperatures=(), top_ps=(), latent_scales=(),
+        frontier_candidates=12, sample_contexts=1, interpolations=0,
+    )  # fmt: skip
+    tried = make_probes(model, CASES, None, options, Console(quiet=True))
+    assert sum(point.axis == "relevance_weight" for point in tried.frontier) == 5
+    rated = [result for result in model.said if result.candidates[0].relevance is not None]
+    assert len(rated) == len(CASES)
+
+
 def test_the_same_sampling_is_tried_once_and_shown_on_every_axis(
     found: Probes, generator: Generator
 ):

@@ -151,7 +151,7 @@ def test_every_weight_selects_from_the_same_candidates(
         sampling=generator.defaults, temperatures=(), top_ps=(), latent_scales=(),
         frontier_candidates=12, sample_contexts=1, interpolations=0,
     )  # fmt: skip
-    tried = make_probes(model, CASES, None, options, Console(quiet=True))
+    tried = make_probes(model, CASES, NOBODY, options, Console(quiet=True))
     assert sum(point.axis == "relevance_weight" for point in tried.frontier) == 5
     rated = [result for result in model.said if result.candidates[0].relevance is not None]
     assert len(rated) == len(CASES)

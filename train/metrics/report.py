@@ -162,7 +162,9 @@ class Report(Document):
         longest = max((len(row.name) for row in self.rows), default=0)
         table.add_column("", min_width=min(_NAME_WIDTH, longest))
         for metric in metrics:
-            table.add_column(metric.title, justify="right", no_wrap=True)
+            # A title's words would be taken for what may be broken, no_wrap or not.
+            least = len(metric.title)
+            table.add_column(metric.title, justify="right", no_wrap=True, min_width=least)
         for row in self.rows:
             cells = [
                 _cell(row.figures.get(metric.key), metric.decimals, "\n[dim]{}[/dim]")

@@ -153,7 +153,8 @@ class Generator:
             company: says who joins, and is told each result as soon as it is known.
 
         Returns:
-            One result per request, in order, those who joined last; None for an abandoned one.
+            One result per request, in order; None for an abandoned one. Those of who joined went
+            to ``company``: while there is always somebody under way, they would never be let go.
         """
         longest = max(MAX_REPLY_TOKENS, self.limits.max_reply_tokens)
         session = Session(self._engine, longest, self._said, on_reply)
@@ -163,10 +164,10 @@ class Generator:
         while not session.is_idle:
             self._begin(company.joining(session.live_rows), session, ratings)
             done = ratings.told(session.step(is_abandoned))
-            results.update(done)
-            for index, result in [(i, found) for i, found in done.items() if found]:
+            for index, result in done.items():
                 company.on_result(index, result)
-        return [results[index] for index in range(len(results))]
+            results.update((n, result) for n, result in done.items() if n < len(requests))
+        return [results[index] for index in range(len(requests))]
 
     def warm_up(self, reply_count: int) -> None:
         """Do on this thread what only the first of many requests has to wait for."""

@@ -99,5 +99,8 @@ class Company:
         """
         return ()
 
-    def on_result(self, index: int, result: GenerationResult) -> None:
-        """Told of each result as soon as it is known; those who joined are numbered on."""
+    def on_result(self, index: int, result: GenerationResult | None) -> None:
+        """Told of each result as soon as it is known, None of an abandoned request.
+
+        Those who joined are numbered on; their results are told here alone.
+        """

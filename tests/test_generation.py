@@ -554,15 +554,15 @@ class Visitors(Company):
     def __init__(self, requests: Sequence[GenerationRequest]) -> None:
         self.coming = list(requests)
         self.steps = 0
-        self.known: list[int] = []
+        self.known: dict[int, GenerationResult | None] = {}
 
     def joining(self, under_way: int) -> Sequence[GenerationRequest]:
         self.steps += 1
         return [self.coming.pop(0)] if self.coming and self.steps % 3 == 0 else []
 
-    def on_result(self, index: int, result: GenerationResult) -> None:
+    def on_result(self, index: int, result: GenerationResult | None) -> None:
         assert index not in self.known
-        self.known.append(index)
+        self.known[index] = result
 
 
 def test_those_who_join_on_the_way_change_no_reply_and_get_their_own(
@@ -573,11 +573,20 @@ def test_those_who_join_on_the_way_change_no_reply_and_get_their_own(
     requests = [request(1 + seed % 7, kinds[seed % 4], seed) for seed in range(12)]
     visitors = Visitors(requests[2:])
     found = generator(checkpoint).generate(requests[:2], never, company=visitors)
-    joined = len(found)
-    assert joined >= 4
-    assert found == [generator(checkpoint).generate([one])[0] for one in requests[:joined]]
-    assert sorted(visitors.known) == list(range(joined))
-    assert visitors.known != sorted(visitors.known)
+    known = sorted(visitors.known)
+    assert len(known) >= 4
+    assert known == list(range(len(known)))
+    assert known != list(visitors.known)
+    alone = [generator(checkpoint).generate([one])[0] for one in requests[: len(known)]]
+    assert [visitors.known[index] for index in known] == alone
+    assert found == alone[:2]
+
+
+def test_whoever_listens_is_told_who_was_abandoned(checkpoint: Checkpoint) -> None:
+    push(checkpoint, {EOS: -100.0})
+    visitors = Visitors([request(1, seed=2)])
+    generator(checkpoint).generate([request(1)], lambda index: index == 1, company=visitors)
+    assert [visitors.known[index] is None for index in range(2)] == [False, True]
 
 
 def rated(checkpoint: Checkpoint, *asked: GenerationRequest) -> list[GenerationResult]:
@@ -639,15 +648,14 @@ def test_those_who_join_are_rated_against_their_own_context(matched_checkpoint: 
         replace(request(1 + n % 4, seed=n), turns=(posts[n % 3],), is_rated=n % 4 > 0)
         for n in range(12)
     ]
-    found = generator(matched).generate(requests[:2], never, company=Crowd(requests[2:]))
-    assert found == [generator(matched).generate([one])[0] for one in requests]
+    crowd = Crowd(requests[2:])
+    generator(matched).generate(requests[:2], never, company=crowd)
+    alone = [generator(matched).generate([one])[0] for one in requests]
+    assert crowd.known == dict(enumerate(alone))
 
 
-class Crowd(Company):
+class Crowd(Visitors):
     """They come three at a time, while others are under way."""
-
-    def __init__(self, requests: Sequence[GenerationRequest]) -> None:
-        self.coming = list(requests)
 
     def joining(self, under_way: int) -> Sequence[GenerationRequest]:
         come, self.coming = self.coming[:3], self.coming[3:]
@@ -659,11 +667,16 @@ class Endless(Company):
 
     def __init__(self, count: int) -> None:
         self.left = count
+        self.told = 0
         self.most_kept = 0
 
+    def on_result(self, index: int, result: GenerationResult | None) -> None:
+        self.told += 1
+
     def joining(self, under_way: int) -> Sequence[GenerationRequest]:
-        kept = sum(type(each) is Plan for each in gc.get_objects())
-        self.most_kept = max(self.most_kept, kept)
+        for kind in (Plan, GenerationResult):
+            kept = sum(type(each) is kind for each in gc.get_objects())
+            self.most_kept = max(self.most_kept, kept)
         self.left -= 1
         return [replace(request(1, seed=self.left), is_rated=True)] if self.left > 0 else []
 
@@ -672,7 +685,7 @@ def test_what_is_done_with_is_let_go_while_others_go_on(matched_checkpoint: Path
     endless = Endless(80)
     matched = generator(load_checkpoint(matched_checkpoint))
     found = matched.generate([request(1)], never, company=endless)
-    assert len(found) == 80
+    assert (len(found), endless.told) == (1, 80)
     assert endless.most_kept < 30  # no reply has more than 12 words
 
 

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -42,8 +42,9 @@ class Generates(Protocol):
         on_reply: Callable[[int, int, Candidate], None],
         company: Company,
     ) -> list[GenerationResult | None]:
-        """One result per request, those that joined too; None for one that was abandoned.
+        """One result per request; None for one that was abandoned.
 
+        Those of who joined are told to ``company``, where any result may be told before.
         ``on_reply`` is told of the replies of a result, in order, as soon as they are known.
         """
 
@@ -79,7 +80,6 @@ class _Job:
     is_background: bool
     on_reply: OnReply | None = None
     started_at: float | None = None
-    result: GenerationResult | None = None  # known before its batch is done
 
     @property
     def sequences(self) -> int:
@@ -108,7 +108,7 @@ class Batcher:
         self._metrics = metrics
         self._queue: deque[_Job] = deque()
         self._background: deque[_Job] = deque()
-        self._running: list[_Job] = []
+        self._running: dict[int, _Job] = {}
         self._taking = threading.Lock()  # of queued jobs, by the loop and by the worker thread
         self._queued_sequences = 0
         self._changed = asyncio.Event()
@@ -133,7 +133,7 @@ class Batcher:
     async def close(self) -> None:
         """Refuse what waits and what comes, and end the thread; may be called twice."""
         self._is_closed = True
-        for job in (*self._queue, *self._background, *self._running):
+        for job in (*self._queue, *self._background, *self._running.values()):
             _fail(job, _stopping())
         if self._loop_task:
             self._loop_task.cancel()
@@ -258,15 +258,15 @@ class Batcher:
 
     async def _execute(self, jobs: list[_Job]) -> None:
         loop = asyncio.get_running_loop()
-        self._running = jobs
+        self._running = under_way = dict(enumerate(jobs))
         _begin(jobs, loop.time())
-        company = _Joining(self, jobs, loop)
-        outcomes = await loop.run_in_executor(self._thread, self._generate, jobs, company)
-        for job, outcome in zip(jobs, outcomes, strict=True):
+        company = _Joining(self, under_way, loop)
+        outcomes = await loop.run_in_executor(self._thread, self._generate, under_way, company)
+        for job, outcome in outcomes:
             self._settle(job, outcome)
-        self._running = []
+        self._running = {}
         if not jobs[0].is_background:
-            self._may_have_company = len(jobs) > 1  # those who joined, too
+            self._may_have_company = company.count > 1
 
     def _settle(self, job: _Job, outcome: _Outcome) -> None:
         """Answer a job, once; background work that gave way goes back to the head of its queue."""
@@ -290,30 +290,32 @@ class Batcher:
             self._metrics.inference_duration_seconds.observe(seconds)
         return Generated(result, queue_seconds, seconds)
 
-    def _generate(self, jobs: list[_Job], company: Company) -> list[_Outcome]:
-        """In the worker thread: a batch, to which others join; an outcome for each job in it.
+    def _generate(self, jobs: dict[int, _Job], company: Company) -> list[tuple[_Job, _Outcome]]:
+        """In the worker thread: a batch, to which others join; outcomes of those left in it.
 
-        Where it fails, those that are not done run one by one, so that only the guilty fail.
+        Where it fails, they run one by one, so that only the guilty fail.
         """
 
         def is_abandoned(index: int) -> bool:
             job = jobs[index]
-            return job.answer.done() or (job.is_background and self._is_wanted(jobs))
+            return job.answer.done() or (job.is_background and self._is_wanted(jobs.values()))
 
         def on_reply(index: int, number: int, candidate: Candidate) -> None:
             jobs[index].tell(number, candidate)
 
         try:
-            requests = [job.request for job in jobs]
-            return list(self._generator.generate(requests, is_abandoned, on_reply, company))
+            requests = [job.request for job in jobs.values()]
+            results = self._generator.generate(requests, is_abandoned, on_reply, company)
+            return [(job, results[index]) for index, job in jobs.items()]
         except Exception as error:
             if len(jobs) > 1:
-                return [job.result or self._generate([job], Company())[0] for job in jobs]
+                alone = (self._generate({0: job}, Company()) for job in jobs.values())
+                return [outcome for outcomes in alone for outcome in outcomes]
             failure = GenerationFailed("the model failed")
             failure.__cause__ = error
-            return [failure]
+            return [(job, failure) for job in jobs.values()]
 
-    def _is_wanted(self, jobs: Sequence[_Job]) -> bool:
+    def _is_wanted(self, jobs: Iterable[_Job]) -> bool:
         """Whether somebody waits for the worker, in the queue or in a batch."""
         return bool(self._queue) or any(
             not job.is_background and not job.answer.done() for job in jobs
@@ -321,9 +323,12 @@ class Batcher:
 
 
 class _Joining(Company):
-    """Those who come while a batch runs; called in the worker thread."""
+    """Those who come while a batch runs, and those who go; called in the worker thread."""
 
-    def __init__(self, batcher: Batcher, jobs: list[_Job], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, batcher: Batcher, jobs: dict[int, _Job], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.count = len(jobs)  # those who have gone, too
         self._batcher = batcher
         self._jobs = jobs
         self._loop = loop
@@ -335,7 +340,8 @@ class _Joining(Company):
             return []
         jobs = self._batcher._take(self._batcher._queue, under_way)
         _begin(jobs, self._loop.time())
-        self._jobs += jobs
+        self._jobs.update(enumerate(jobs, self.count))
+        self.count += len(jobs)
         return [job.request for job in jobs]
 
     def _is_too_soon(self, under_way: int) -> bool:
@@ -345,11 +351,11 @@ class _Joining(Company):
         self._held_steps = self._held_steps + 1 if waiting and is_held else 0
         return is_held
 
-    def on_result(self, index: int, result: GenerationResult) -> None:
-        """Answer a request before its batch is done."""
-        self._jobs[index].result = result
+    def on_result(self, index: int, result: GenerationResult | None) -> None:
+        """Answer a request before its batch, which may have no end, is done, and forget it."""
+        job = self._jobs.pop(index)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._batcher._settle, self._jobs[index], result)
+            self._loop.call_soon_threadsafe(self._batcher._settle, job, result)
 
 
 def _begin(jobs: Sequence[_Job], now: float) -> None:

@@ -371,6 +371,7 @@ class SteppingModel(EchoModel):
                 if is_abandoned(index):
                     results[index] = None
                     del left[index]
+                    company.on_result(index, None)
                     continue
                 if "poison" in asked[index].turns[-1]:
                     raise RuntimeError("a secret of the model")
@@ -379,7 +380,7 @@ class SteppingModel(EchoModel):
                     del left[index]
                     results[index] = self._result(asked[index])
                     company.on_result(index, results[index])
-        return [results[index] for index in range(len(asked))]
+        return [results[index] for index in range(len(requests))]
 
 
 async def test_requests_join_a_batch_under_way_and_leave_it_first():
@@ -421,6 +422,19 @@ async def test_those_who_join_wait_for_room():
     assert model.most_under_way == 8
     assert len(model.batches) < 30
     assert metrics.registry.get_sample_value("dialog_queue_depth_sequences") == 0
+
+
+async def test_a_batch_without_end_lets_go_of_those_it_has_answered():
+    model = SteppingModel()
+    async with batching(model) as batcher:
+        long = await held(batcher, model, request("long", count=100))
+        model.release()
+        for number in range(10):
+            await submit(batcher, request(f"short {number}", seed=number))
+            assert len(batcher._running) <= 2
+        assert not long.done()
+        long.cancel()
+    assert len(model.batches) == 1
 
 
 async def test_one_that_joins_and_fails_fails_alone():

@@ -10,9 +10,19 @@ from dialog_service.serving import tracing
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def configure_logging(log_format: str, level: str) -> None:
-    """Send the logs of this process to stderr, as "console" or "json" lines."""
+def configure_logging(log_format: str, level: str, replica: int | None = None) -> None:
+    """Send the logs of this process to stderr, as "console" or "json" lines.
+
+    Of several processes, ``replica`` says in every line which one wrote it.
+    """
+
+    def mark(record: logging.LogRecord) -> bool:
+        record.replica = replica
+        return True
+
     handler = logging.StreamHandler(sys.stderr)
+    if replica is not None:
+        handler.addFilter(mark)
     handler.setFormatter(JsonFormatter() if log_format == "json" else ConsoleFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
 

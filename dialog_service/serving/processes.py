@@ -35,7 +35,7 @@ async def run(settings: Settings, on_ready: OnReady, command: Sequence[str] = RE
     Args:
         settings: of the service.
         on_ready: told where it listens, once every process takes requests.
-        command: what each of them runs; speaks as ``replica.main`` does.
+        command: what each of them runs, with its number behind; speaks as ``replica.main`` does.
 
     Returns:
         Whether every process ended in order.
@@ -125,7 +125,7 @@ class Child:
         Args:
             settings: of all, at the address where all listen.
             number: from 0; its figures are at the metrics port + ``number``.
-            command: what it runs.
+            command: what it runs, with its number behind.
         """
         own = {"metrics_address": settings.metrics_address_of(number)}
         self.metrics: str | None = None
@@ -141,7 +141,7 @@ class Child:
             UserError: it cannot.
         """
         self._process = process = await asyncio.create_subprocess_exec(
-            *self._command,
+            *(*self._command, str(self._number)),
             stdin=PIPE,
             stdout=PIPE,
             env=_environment(self._settings.processes),
@@ -191,7 +191,7 @@ class Child:
             pause = next(pauses)
             _log.error(
                 "a process has ended and is started again",
-                extra={"number": self._number, "why": why, "in_seconds": pause},
+                extra={"replica": self._number, "why": why, "in_seconds": pause},
             )
             await asyncio.sleep(pause)
             try:

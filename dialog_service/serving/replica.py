@@ -41,8 +41,19 @@ class Report:
         return cls(**json.loads(line)) if line.endswith(b"\n") else None
 
 
-def serve(settings: Settings, on_ready: OnReady, orders: int | None = None) -> None:
+def serve(
+    settings: Settings,
+    on_ready: OnReady,
+    orders: int | None = None,
+    number: int | None = None,
+) -> None:
     """Serve in this process until a signal, or an order over a pipe, ends it.
+
+    Args:
+        settings: of the server.
+        on_ready: told where it listens.
+        orders: the pipe, where there is one.
+        number: of one of several processes, for its log lines.
 
     Raises:
         UserError: the server could not start.
@@ -54,7 +65,7 @@ def serve(settings: Settings, on_ready: OnReady, orders: int | None = None) -> N
     from dialog_service.serving.early_load import EarlyLoad
     from dialog_service.serving.logs import configure_logging
 
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level, number)
     load = EarlyLoad(settings)
     # Beside which Redis' client and all else that serving takes are imported.
     from dialog_service.serving.app import Addresses, run
@@ -80,7 +91,7 @@ def _spin_briefly() -> None:
 def main() -> None:
     """Serve with the settings in the first line of the input; what comes after it are orders.
 
-    The output gets the report and nothing else.
+    The only argument is its number. The output gets the report and nothing else.
     """
     reports = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -99,7 +110,7 @@ def main() -> None:
         return
     settings = Settings(**json.loads(line))
     try:
-        serve(settings, ready, sys.stdin.fileno())
+        serve(settings, ready, sys.stdin.fileno(), int(sys.argv[1]))
     except UserError as error:
         report(Report(error=str(error)))
         sys.exit(2)

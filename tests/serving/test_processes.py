@@ -204,7 +204,12 @@ async def test_sigterm_loses_no_accepted_request_and_leaves_nothing(models: Path
             await asyncio.gather(*callers)
         assert await asyncio.to_thread(service.process.wait, 30) == 0
         service.wait_until_all_are_gone()
-        assert "Traceback" not in service.process.stderr.read()
+        logged = service.process.stderr.read()
+        assert "Traceback" not in logged
+        assert set(re.findall(r"INFO .* (\S+)$", logged, re.MULTILINE)) == {
+            "replica=0",
+            "replica=1",
+        }
     assert [sorted(set(each)) for each in ends] == [["OK", "UNAVAILABLE"]] * len(ends)
 
 

@@ -184,7 +184,7 @@ async def test_one_that_ends_is_started_again_ever_later(
     said = [record.why for record in caplog.records]
     assert said[:2] == ["SIGKILL", "in use"]
     assert [each.rpartition(": ")[2] for each in said[2:]] == ["exit code 3", "exit code 4"]
-    assert {record.number for record in caplog.records} == {1}
+    assert {record.replica for record in caplog.records} == {1}
     os.kill(os.getpid(), signal.SIGTERM)
     assert await fleet.ended
 

@@ -89,6 +89,8 @@ class RedisLine:
         self._timeout_seconds = timeout_seconds
         self._observer = observer
         self._breaker = CircuitBreaker(self._on_change)
+        self._trouble = ""  # the latest
+        self._refused: set[str] = set()  # what Redis would not do when it was last asked
         self._under_way: set[asyncio.Future[Any]] = set()
         self._heartbeat: asyncio.Task[None] | None = None
 
@@ -134,12 +136,23 @@ class RedisLine:
         error = task.exception() if task.done() else TimeoutError("no answer in time")
         if error is None:
             self._breaker.succeed()
+            self._refused.discard(op)
             return task.result()
         self._observer.on_error(op)
         _LOG.debug("redis %s: %r", op, error)
-        if not isinstance(error, ResponseError):  # which is an answer, if not a welcome one
+        self._trouble = f"{type(error).__name__}: {error}"
+        if isinstance(error, ResponseError):  # which is an answer, if not a welcome one
+            self._complain(op)
+        else:
             self._breaker.fail()
         return None
+
+    def _complain(self, op: str) -> None:
+        """Once, until it is done: of a missing permission, or a replica, nothing else tells."""
+        if op not in self._refused:
+            self._refused.add(op)
+            told = {"op": op, "why": self._trouble}
+            _LOG.warning("redis is there, but refuses what pools need", extra=told)
 
     def _settle(self, task: asyncio.Future[Any]) -> None:
         """Forget a command, and note its error even if nobody waits any more."""
@@ -161,7 +174,10 @@ class RedisLine:
         if is_up:
             _LOG.info("redis is there")
         else:
-            _LOG.warning("redis is away; every replica keeps its own pools until it is back")
+            told = {"why": self._trouble}
+            _LOG.warning(
+                "redis is away; every replica keeps its own pools until it is back", extra=told
+            )
         self._observer.on_redis_up(is_up)
 
 

@@ -311,7 +311,7 @@ async def test_an_answer_to_something_else_is_nobodys(
 
 
 async def test_a_redis_that_refuses_to_write_degrades_but_is_not_away(
-    redis_server, candidates: Candidates, observer: Observer
+    redis_server, candidates: Candidates, observer: Observer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened(redis_server.url, observer) as pools:
         with redis_server.client as client:
@@ -321,6 +321,24 @@ async def test_a_redis_that_refuses_to_write_degrades_but_is_not_away(
             await pools.add(KEY, candidates(1), Origin.ANSWER)
     assert observer.errors == ["draw", "add"] * 4
     assert observer.redis_up == [True]
+    complaints = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert [each.op for each in complaints] == ["draw", "add"]  # once each
+    assert all("read only replica" in each.why for each in complaints)
+
+
+async def test_why_redis_is_away_is_said_but_no_password(
+    redis_server, observer: Observer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = redis_server.url.replace("://", "://:a-secret@")
+    with redis_server.client as client:
+        client.config_set("requirepass", "another")
+        async with opened(url, observer) as pools:
+            await until(lambda: has_given_up(pools))
+        client.config_set("requirepass", "")
+    (warning,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert "is away" in warning.message
+    assert "invalid username-password pair" in warning.why
+    assert "secret" not in caplog.text + warning.why
 
 
 async def test_a_draw_that_is_cancelled_half_way_leaves_no_answer_for_the_next(

@@ -4,6 +4,7 @@ import asyncio
 import enum
 import functools
 import inspect
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -20,9 +21,16 @@ from dialog_service.bench import bench
 from dialog_service.client import CallFailed, DialogClient
 from dialog_service.errors import ConfigError, UserError
 from dialog_service.service_flags import calling
+from dialog_service.serving.logs import configure_logging
 from dialog_service.serving.replica import OnReady
 from dialog_service.serving.replica import serve as serve_here
-from dialog_service.serving.settings import PREFIX, Settings, flag, load_settings
+from dialog_service.serving.settings import (
+    PREFIX,
+    Settings,
+    flag,
+    load_settings,
+    unknown_names,
+)
 from dialog_service.v1 import dialog_pb2 as pb
 
 app = typer.Typer(
@@ -32,6 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # boxes leave no room for the names of flags
 )
+_log = logging.getLogger(__name__)
 _out = Console(highlight=False, soft_wrap=True)
 _TLS_TROUBLE = ("handshake", "Socket closed")  # how gRPC speaks of it
 _METAVARS: dict[object, str | None] = {
@@ -136,6 +145,9 @@ def serve(settings_file: Path | None = None, **flags: Any) -> None:
     """
     given = {name: value for name, value in flags.items() if value is not None}
     settings = load_settings(given, settings_file)
+    configure_logging(settings.log_format, settings.log_level)
+    for name in unknown_names(settings_file):
+        _log.warning("%s is not a setting of this service", name)
     say_ready = functools.partial(_say_ready, flags=_calling_flags(settings))
     if settings.processes == 1:
         serve_here(settings, say_ready)
@@ -146,9 +158,7 @@ def serve(settings_file: Path | None = None, **flags: Any) -> None:
 def _serve_with_processes(settings: Settings, on_ready: OnReady) -> bool:
     """Start several processes that serve, and none here; whether they ended in order."""
     from dialog_service.serving import processes
-    from dialog_service.serving.logs import configure_logging
 
-    configure_logging(settings.log_format, settings.log_level)
     return asyncio.run(processes.run(settings, on_ready))
 
 

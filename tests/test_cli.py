@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from certificates import Certificates
 from echo_server import running
 
 from dialog_service import cli
-from dialog_service.serving import app, early_load, logs
+from dialog_service.serving import app, early_load
 from dialog_service.serving.settings import Settings
 
 COMMANDS = [("ask", "hello"), ("models",), ("health",), ("bench", "--duration", "0.2")]
@@ -218,6 +219,15 @@ def test_a_server_that_cannot_start_says_why_in_one_line(
     assert said in done.stderr
 
 
+def test_a_name_that_is_no_settings_is_a_line_of_the_log_like_any_other():
+    given = {"DIALOG_SERVICE_HOST": "10.0.0.1", "DIALOG_LOG_FORMAT": "json"}
+    done = run("serve", "--model", "/nowhere", "--redis-url", "off", **given)
+    warning, end = done.stderr.splitlines()
+    line = json.loads(warning)
+    assert (line["level"], line["message"].split()[0]) == ("warning", "DIALOG_SERVICE_HOST")
+    assert end == "dialog-service: /nowhere: no such checkpoint directory"
+
+
 def test_nothing_that_a_start_makes_is_looked_through_for_what_may_go(
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -227,7 +237,7 @@ def test_nothing_that_a_start_makes_is_looked_through_for_what_may_go(
 
     monkeypatch.setattr(app, "run", run)
     monkeypatch.setattr(early_load, "EarlyLoad", lambda settings: None)
-    monkeypatch.setattr(logs, "configure_logging", lambda *_: None)
+    monkeypatch.setattr(cli, "configure_logging", lambda *_: None)
     try:
         cli.serve()
         assert gc.isenabled()

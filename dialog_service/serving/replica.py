@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from dialog_service.errors import UserError
+from dialog_service.serving.logs import configure_logging
 from dialog_service.serving.settings import Settings
 
 _SPINS = 1000  # tens of microseconds; a product ends later on one core than on another
@@ -41,19 +42,8 @@ class Report:
         return cls(**json.loads(line)) if line.endswith(b"\n") else None
 
 
-def serve(
-    settings: Settings,
-    on_ready: OnReady,
-    orders: int | None = None,
-    number: int | None = None,
-) -> None:
+def serve(settings: Settings, on_ready: OnReady, orders: int | None = None) -> None:
     """Serve in this process until a signal, or an order over a pipe, ends it.
-
-    Args:
-        settings: of the server.
-        on_ready: told where it listens.
-        orders: the pipe, where there is one.
-        number: of one of several processes, for its log lines.
 
     Raises:
         UserError: the server could not start.
@@ -61,11 +51,9 @@ def serve(
     # What a start makes is there to stay: looking for what may go takes a tenth of its time.
     gc.disable()
     _spin_briefly()
-    # Bring torch: not before they are needed.
+    # Brings torch: not before it is needed.
     from dialog_service.serving.early_load import EarlyLoad
-    from dialog_service.serving.logs import configure_logging
 
-    configure_logging(settings.log_format, settings.log_level, number)
     load = EarlyLoad(settings)
     # Beside which Redis' client and all else that serving takes are imported.
     from dialog_service.serving.app import Addresses, run
@@ -109,8 +97,9 @@ def main() -> None:
     if not line:  # who started it is gone already
         return
     settings = Settings(**json.loads(line))
+    configure_logging(settings.log_format, settings.log_level, int(sys.argv[1]))
     try:
-        serve(settings, ready, sys.stdin.fileno(), int(sys.argv[1]))
+        serve(settings, ready, sys.stdin.fileno())
     except UserError as error:
         report(Report(error=str(error)))
         sys.exit(2)

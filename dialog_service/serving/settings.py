@@ -6,7 +6,6 @@ none. ``DIALOG_CALL_*`` are for the commands that call a server, and none of its
 """
 
 import difflib
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,6 @@ CALL_PREFIX = f"{PREFIX}CALL_"  # the environment of commands that call a server
 MAX_REPLIES = 32  # of one request, by the API
 _MOST_PORT = 65535
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
-_log = logging.getLogger(__name__)
 
 
 def _address(value: str) -> str:
@@ -256,14 +254,18 @@ def load_settings(flags: Mapping[str, object], file: Path | None = None) -> Sett
     """
     if file and not file.is_file():
         raise ConfigError(f"{file}: no such file of settings")
-    names = [*os.environ, *(dotenv_values(file) if file else ())]
-    for name in check_names(name.upper() for name in names):
-        _log.warning("%s is not a setting of this service", name)
+    unknown_names(file)
     make: Callable[..., Settings] = Settings  # has arguments that are no fields
     try:
         return make(_env_file=file, **flags)
     except ValidationError as error:
         raise ConfigError("; ".join(_line(e["loc"], e["msg"]) for e in error.errors())) from error
+
+
+def unknown_names(file: Path | None = None) -> list[str]:
+    """As ``check_names``, of the environment and a file of settings."""
+    names = [*os.environ, *(dotenv_values(file) if file else ())]
+    return check_names(name.upper() for name in names)
 
 
 def check_names(names: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dialog_service.errors import ConfigError
-from dialog_service.serving.settings import Settings, check_names, load_settings
+from dialog_service.serving.settings import Settings, check_names, load_settings, unknown_names
 
 
 @pytest.fixture(autouse=True)
@@ -130,12 +130,14 @@ def test_the_settings_of_commands_that_call_are_left_alone():
     assert check_names(["DIALOG_CALL_TLS_CA", "DIALOG_CALL_TOKEN_FILE", "DIALOG_CALL_TARGET"]) == []
 
 
-def test_an_unknown_name_is_a_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_an_unknown_name_stops_nothing_but_is_known_to_be_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
+    file = tmp_path / "settings"
+    file.write_text("DIALOG_SERVICE_PORT=1\n")
     monkeypatch.setenv("DIALOG_SERVICE_HOST", "10.0.0.1")
-    load_settings({})
-    assert "DIALOG_SERVICE_HOST" in caplog.text
+    load_settings({}, file)
+    assert unknown_names(file) == ["DIALOG_SERVICE_HOST", "DIALOG_SERVICE_PORT"]
 
 
 def test_a_near_miss_in_the_file_stops_the_start_too(tmp_path: Path):

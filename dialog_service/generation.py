@@ -35,6 +35,7 @@ from dialog_service.replies import (
     GenerationResult,
     ModelLimits,
     SamplingParameters,
+    most_draws,
 )
 from dialog_service.session import Plan, Session
 from dialog_service.text import detokenise, normalise
@@ -268,7 +269,7 @@ class Generator:
         sampling = request.sampling
         z_varies = not self.is_deterministic and sampling.latent_scale > 0
         words_vary = sampling.temperature > 0 and sampling.top_k != 1
-        return 3 * request.reply_count + 16 if z_varies or words_vary else 1
+        return most_draws(request.reply_count) if z_varies or words_vary else 1
 
     def _said(self, ids: Sequence[int]) -> str:
         return detokenise(self._vocabulary.decode(ids))

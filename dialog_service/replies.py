@@ -84,6 +84,11 @@ class ModelLimits:
     context_turns: int
 
 
+def most_draws(reply_count: int) -> int:
+    """Draws after which a request makes do with the different replies that it has found."""
+    return 3 * reply_count + 16
+
+
 OnReply = Callable[[int, Candidate], None]
 """Told the place of a reply among those to one request, from 0, and the reply itself."""
 

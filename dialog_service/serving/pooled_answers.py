@@ -13,7 +13,7 @@ from collections import Counter
 from functools import partial
 
 from dialog_service.errors import RequestError
-from dialog_service.replies import Candidate, OnReply
+from dialog_service.replies import Candidate, OnReply, most_draws
 from dialog_service.serving import tracing
 from dialog_service.serving.answers import Answer, Ask, fresh_seed
 from dialog_service.serving.batcher import Generated
@@ -93,7 +93,7 @@ class PooledAnswers:
             fresh=generated.result.candidates[: draw.missing] if generated else (),
             cache=draw.status,
             pool_size=draw.pool_size,
-            seed=seed if generated and not draw.candidates else None,
+            seed=seed if generated and _is_repeatable(draw, generated) else None,
             generated=generated,
         )
 
@@ -156,6 +156,14 @@ class PooledAnswers:
             _log.info("a pool of candidates did not grow: %s", error)
         finally:
             del self._growing[key]
+
+
+def _is_repeatable(draw: Draw, generated: Generated) -> bool:
+    """Whether the seed gives the same to the request alone.
+
+    Who generates for others too may draw longer, and so find what it alone would not come to.
+    """
+    return not draw.candidates and generated.result.draws <= most_draws(draw.missing)
 
 
 def _after(draw: Draw, on_reply: OnReply | None) -> OnReply | None:

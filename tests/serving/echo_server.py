@@ -19,7 +19,7 @@ from dialog_service.generation import (
     ModelLimits,
     SamplingParameters,
 )
-from dialog_service.replies import Company
+from dialog_service.replies import Company, most_draws
 from dialog_service.serving.app import Addresses, Server
 from dialog_service.serving.registry import LoadedModel
 from dialog_service.serving.settings import Settings
@@ -122,10 +122,10 @@ class EchoModel:
 
     def _result(self, request: GenerationRequest) -> GenerationResult:
         self.finished.append(request)
-        candidates = self._candidates(request)
+        candidates, wanted = self._candidates(request), request.reply_count
         return GenerationResult(
             candidates=candidates,
-            draws=len(candidates),
+            draws=most_draws(wanted) if len(candidates) < wanted else wanted,
             context_truncated=self.truncates(request.turns),
         )
 

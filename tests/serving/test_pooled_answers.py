@@ -50,6 +50,16 @@ async def test_the_seed_of_a_miss_gives_the_same_replies_again(redis_server: Red
     assert again.cache.status == BYPASS
 
 
+async def test_a_seed_that_would_not_draw_as_long_again_is_not_told(redis_server: RedisProcess):
+    async with running(EchoModel(variety=3), redis_url=redis_server.url) as service:
+        alone = await service.ask("alone")
+        crowd = await asyncio.gather(*(service.ask("crowd") for _ in range(4)))
+        assert max(r.reply_count for batch in service.model.batches for r in batch) > 5
+    assert [len(response.replies) for response in (alone, *crowd)] == [3] * 5
+    assert alone.HasField("seed")
+    assert not any(response.HasField("seed") for response in crowd)
+
+
 async def test_a_hit_generates_nothing_has_no_seed_and_makes_the_pool_grow(
     redis_server: RedisProcess,
 ):

@@ -2,7 +2,7 @@
 
 A reply is a pure function of (model, context, sampling, seed, draw), as ``decoding`` explains, so
 neither batch-mates nor the size of the batch change it. Draws that repeat a text are drawn again,
-in order, so that the first five of ten replies are the five.
+in order, so that asking for more gives the same ones first.
 """
 
 from collections.abc import Callable, Sequence

@@ -306,6 +306,15 @@ def test_a_figure_of_one_side_alone_is_told(tmp_path: Path):
     assert "inter_dist_1" in left_out.figures
 
 
+def test_of_more_replies_than_the_other_has_the_first_count(tmp_path: Path):
+    several = evaluation(tmp_path / "a", GOOD[:4], CASES[:4])
+    single = evaluation(tmp_path / "b", tuple(pool[:1] for pool in GOOD[:4]), CASES[:4])
+    differences = found(several, single).differences
+    for of_first, of_all in (("relevance", "relevance_all"), ("lm_nats", "lm_nats_all")):
+        assert differences[of_all].first == differences[of_first].first
+        assert differences[of_all].difference.value == 0
+
+
 def test_replies_that_are_not_those_of_the_report_are_told(tmp_path: Path):
     first, second = evaluation(tmp_path / "a", GOOD), evaluation(tmp_path / "b", POOR)
     (second / "replies.jsonl").write_text((first / "replies.jsonl").read_text())

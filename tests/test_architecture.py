@@ -52,6 +52,7 @@ NARROWED = {
         "dialog_service.generation",
         "dialog_service.selection",
         "dialog_service.diversity",
+        "dialog_service.spinning",
         "dialog_service.errors",
     ),
 }

@@ -253,6 +253,14 @@ def test_commands_that_only_ask_do_not_load_torch():
 
 
 @pytest.mark.parametrize(
+    "program",
+    [
+        "from dialog_service import cli; cli.serve()",
+        "import runpy; sys.argv[1:] = ['nowhere']; "
+        "runpy.run_module('train.evaluate', run_name='__main__')",
+    ],
+)
+@pytest.mark.parametrize(
     ("given", "spins"),
     [
         ({}, "1000"),
@@ -261,10 +269,10 @@ def test_commands_that_only_ask_do_not_load_torch():
     ],
 )
 def test_threads_wait_for_each_other_as_the_user_says_or_briefly(
-    given: dict[str, str], spins: str | None
+    given: dict[str, str], spins: str | None, program: str
 ):
     """OpenMP looks when it is loaded, with torch."""
-    code = """
+    code = f"""
 import os, sys
 class Finder:
     def find_spec(self, name, path=None, target=None):
@@ -272,8 +280,7 @@ class Finder:
             print(os.environ.get("GOMP_SPINCOUNT"), flush=True)
             os._exit(0)
 sys.meta_path.insert(0, Finder())
-from dialog_service import cli
-cli.serve()
+{program}
 """
     unset = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
     env = {name: value for name, value in os.environ.items() if name not in unset} | given

@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass
 from dialog_service.errors import UserError
 from dialog_service.serving.logs import configure_logging
 from dialog_service.serving.settings import Settings
-
-_SPINS = 1000  # tens of microseconds; a product ends later on one core than on another
+from dialog_service.spinning import spin_briefly
 
 OnReady = Callable[[str, Sequence[str]], None]
 """Told the address of the API, and those of the figures, once everything takes requests."""
@@ -50,7 +49,7 @@ def serve(settings: Settings, on_ready: OnReady, orders: int | None = None) -> N
     """
     # What a start makes is there to stay: looking for what may go takes a tenth of its time.
     gc.disable()
-    _spin_briefly()
+    spin_briefly()
     # Brings torch: not before it is needed.
     from dialog_service.serving.early_load import EarlyLoad
 
@@ -64,16 +63,6 @@ def serve(settings: Settings, on_ready: OnReady, orders: int | None = None) -> N
         on_ready(found.grpc, [found.metrics] if found.metrics else [])
 
     asyncio.run(run(settings, when_ready, load, orders))
-
-
-def _spin_briefly() -> None:
-    """Have torch's threads sleep soon after a product, unless the user has said what they do.
-
-    OpenMP reads it when torch is imported. By default threads wait for each other at full speed,
-    for milliseconds: where another program wants their core, a service had a quarter of the rate.
-    """
-    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = str(_SPINS)
 
 
 def main() -> None:

@@ -149,7 +149,7 @@ def _numbers(windows: Ints) -> Ints:
 def _discount(counts: Floats) -> float:
     """Taken off every count: n1 / (n1 + 2 n2), of n-grams seen once and twice (Ney et al., 1994).
 
-    One half where none was seen once, so that some mass is left for what was not seen.
+    One half where there are none of either: nothing would be left for what was not seen, or all.
     """
     once, twice = int((counts == 1).sum()), int((counts == 2).sum())
-    return once / (once + 2 * twice) if once else 0.5
+    return once / (once + 2 * twice) if once and twice else 0.5

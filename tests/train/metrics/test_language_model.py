@@ -33,7 +33,7 @@ class Plain:
                 followed[gram[:-1]][gram[-1]] = count
             once = sum(count == 1 for count in grams.values())
             twice = sum(count == 2 for count in grams.values())
-            discount = once / (once + 2 * twice) if once else 0.5
+            discount = once / (once + 2 * twice) if once and twice else 0.5
             self.levels[length] = followed, discount
             grams = Counter(gram[1:] for gram in grams)
 
@@ -105,6 +105,11 @@ def test_all_short_texts_together_have_no_more_than_all_the_mass():
 def test_what_was_said_is_likelier_than_the_same_words_in_disorder():
     model = NgramModel(TEXTS)
     assert nats_of(model, "it is late .") < nats_of(model, "late it . is") - 3
+
+
+def test_of_a_single_text_something_is_learnt():
+    model = NgramModel(["a b"])
+    assert nats_of(model, "a b") < nats_of(model, "b a")
 
 
 def test_words_it_never_saw_are_alike():

@@ -254,7 +254,7 @@ def load_settings(flags: Mapping[str, object], file: Path | None = None) -> Sett
     """
     if file and not file.is_file():
         raise ConfigError(f"{file}: no such file of settings")
-    unknown_names(file)
+    unknown_names(file)  # a near miss of a name ends the start
     make: Callable[..., Settings] = Settings  # has arguments that are no fields
     try:
         return make(_env_file=file, **flags)

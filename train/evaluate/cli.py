@@ -115,8 +115,9 @@ def compare(
     """Differences of two evaluations, paired context by context, with intervals and p-values.
 
     Of every figure of the two systems' rows. Relevance compares where one classifier judged both,
-    UniKL where both were held against the same words; else why not is said, and what to do. One
-    system may see more turns of a context than the other; those that both see must be the same.
+    UniKL and LM nats where both were held against the same responses; else why not is said, and
+    what to do. One system may see more turns of a context than the other; those that both see must
+    be the same.
     """
     from train.evaluate.compare import compare_reports
 

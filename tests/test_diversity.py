@@ -10,7 +10,9 @@ from dialog_service.diversity import (
     entropy_nats,
     metric_tokens,
     ngrams,
+    self_bleu,
 )
+from train.metrics import overlap
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,21 @@ def test_counts_of_another_n_do_not_add_up() -> None:
     counts = NgramCounts(1)
     with pytest.raises(ValueError, match="2-grams"):
         counts += NgramCounts(2)
+
+
+@given(st.lists(st.lists(st.sampled_from("abcd"), max_size=8), min_size=2, max_size=5))
+def test_self_bleu_is_that_of_evaluation(replies: list[list[str]]) -> None:
+    two, four = overlap.self_bleu(replies)
+    assert self_bleu(replies, 2) == pytest.approx(two, abs=1e-12)
+    assert self_bleu(replies, 4) == pytest.approx(four, abs=1e-12)
+
+
+def test_self_bleu_takes_the_closest_length_and_of_two_the_shorter() -> None:
+    # "a b" is held against one word, "a" and "a b c" against two.
+    replies = [["a", "b"], ["a"], ["a", "b", "c"]]
+    assert self_bleu(replies, 1) == pytest.approx((1 + math.exp(-1) + 2 / 3) / 3)
+
+
+def test_one_reply_has_no_siblings() -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        self_bleu([["a"]], 2)

@@ -147,6 +147,13 @@ class Metrics:
             buckets=_RATIOS,
             registry=self.registry,
         )
+        self.request_self_bleu = Histogram(
+            "dialog_request_self_bleu",
+            "Self-BLEU over the replies of one request, of one a second at most.",
+            ["model", "n"],
+            buckets=_RATIOS,
+            registry=self.registry,
+        )
 
     def on_error(self, op: str) -> None:
         """Count a failed Redis command."""
@@ -158,9 +165,13 @@ class Metrics:
 
     def forget(self, model: str) -> None:
         """Show no more of a model that is no longer served; its gauges go with their figures."""
-        for n in ("1", "2"):
-            with contextlib.suppress(KeyError):
-                self.request_distinct_ratio.remove(model, n)
+        for figure, orders in (
+            (self.request_distinct_ratio, ("1", "2")),
+            (self.request_self_bleu, ("2", "4")),
+        ):
+            for n in orders:
+                with contextlib.suppress(KeyError):
+                    figure.remove(model, n)
 
     def show(self, figures: Iterable[WindowFigure]) -> None:
         """Show the live figures of diversity; those that are no longer among them go."""

@@ -4,10 +4,12 @@ Knows neither grpc nor protobuf.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dialog_service.diversity import distinct_ratio, metric_tokens
+from dialog_service.diversity import distinct_ratio, metric_tokens, self_bleu
 from dialog_service.errors import DeadlinePassed
 from dialog_service.replies import Candidate, OnReply
 from dialog_service.selection import select
@@ -28,6 +30,8 @@ from dialog_service.serving.validation import (
 )
 from dialog_service.serving.window_figures import Source
 
+_SAMPLED_EVERY_SECONDS = 1.0  # self-BLEU takes most of a millisecond
+
 
 class Responder:
     """Answers requests with the models of a registry; ``pooled`` None is no cache."""
@@ -46,6 +50,7 @@ class Responder:
         self._live = live
         self._metrics = metrics
         self._limits = limits
+        self._sampled_at: dict[str, float] = {}  # of each model version
 
     async def respond(
         self, request: ReplyRequest, *, deadline: float, on_reply: OnReply | None = None
@@ -87,6 +92,7 @@ class Responder:
         self._live.record(response.model.version_name, Source.CACHE, drawn)
         self._live.record(response.model.version_name, Source.FRESH, fresh)
         self._count(response)
+        self._sample(response.model.version_name, drawn + fresh)
         return response
 
     def _count(self, response: Response) -> None:
@@ -97,6 +103,19 @@ class Responder:
         ratio = self._metrics.request_distinct_ratio
         ratio.labels(response.model.version_name, "1").observe(response.distinct_1)
         ratio.labels(response.model.version_name, "2").observe(response.distinct_2)
+
+    def _sample(self, model: str, replies: Sequence[Sequence[str]]) -> None:
+        """Measure self-BLEU of a request's replies, where there are several and it is time."""
+        now = time.monotonic()
+        if (
+            len(replies) < 2
+            or now - self._sampled_at.get(model, -math.inf) < _SAMPLED_EVERY_SECONDS
+        ):
+            return
+        self._sampled_at[model] = now
+        for order in (2, 4):
+            labels = (model, str(order))
+            self._metrics.request_self_bleu.labels(*labels).observe(self_bleu(replies, order))
 
     def _ask(self, request: ReplyRequest, deadline: float, on_reply: OnReply | None) -> Ask:
         """The query a request stands for, to the model it names."""

@@ -18,7 +18,7 @@ from grpc_status import rpc_status
 from redis_process import RedisProcess
 
 from dialog_service.client import AsyncDialogClient
-from dialog_service.diversity import distinct_ratio, metric_tokens
+from dialog_service.diversity import distinct_ratio, metric_tokens, self_bleu
 from dialog_service.errors import CheckpointError, ConfigError
 from dialog_service.serving.admission import Phase
 from dialog_service.serving.app import Server
@@ -232,6 +232,24 @@ async def test_fleet_figures_agree_with_a_count_over_all_replies(
         truth = distinct_ratio(returned, n)
         assert shown[f"fleet{n}"] == pytest.approx(truth, rel=0.02)
         assert shown[f"replica{n}"] > 1.2 * truth
+
+
+@pytest.mark.parametrize(("every_seconds", "measured"), [(1e6, 1), (0.0, 3)])
+async def test_self_bleu_of_some_requests_with_several_replies(
+    monkeypatch: pytest.MonkeyPatch, every_seconds: float, measured: int
+):
+    monkeypatch.setattr("dialog_service.serving.responder._SAMPLED_EVERY_SECONDS", every_seconds)
+    model = "models/echo/versions/1"
+    async with running(EchoModel(variety=3)) as service:
+        counts = (1, 4, 4, 4)  # one reply has no siblings
+        responses = [await service.ask(reply_count=count) for count in counts]
+        asked = [[metric_tokens(r.text) for r in each.replies] for each in responses][1:]
+        for n in (2, 4):
+            labels = {"model": model, "n": str(n)}
+            assert service.metric("dialog_request_self_bleu_count", **labels) == measured
+            assert service.metric("dialog_request_self_bleu_sum", **labels) == pytest.approx(
+                sum(self_bleu(replies, n) for replies in asked[:measured])
+            )
 
 
 async def fleet_tokens(service: Running, labels: dict[str, str], *, at_least: int) -> float:

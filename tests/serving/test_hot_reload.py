@@ -169,9 +169,11 @@ async def test_what_is_shown_of_a_model_goes_with_it(tmp_path, checkpoints):
             return {s.labels["model"][7] + s.name for s in samples if "model" in s.labels}
 
         await until(lambda: "wdialog_distinct_ratio" in named())
+        assert "wdialog_request_self_bleu_sum" in named()
         shutil.rmtree(tmp_path / "wed/1")
         await until(lambda: not any(name.startswith("w") for name in named()))
-        assert {"adialog_distinct_ratio", "adialog_request_distinct_ratio_sum"} <= named()
+        kept = ("distinct_ratio", "request_distinct_ratio_sum", "request_self_bleu_sum")
+        assert {f"adialog_{name}" for name in kept} <= named()
 
 
 async def test_the_last_version_of_the_default_model_stays_until_there_is_another(

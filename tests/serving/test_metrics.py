@@ -24,6 +24,7 @@ NAMES = [
     "dialog_distinct_ratio",
     "dialog_diversity_window_tokens",
     "dialog_request_distinct_ratio",
+    "dialog_request_self_bleu",
     "dialog_model_info",
     "dialog_model_loads_total",
 ]

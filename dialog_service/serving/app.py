@@ -33,6 +33,7 @@ from dialog_service.serving.responder import Responder
 from dialog_service.serving.security import Callers, CertificateFiles, ServerCertificate
 from dialog_service.serving.servicer import DialogServicer, requests_in
 from dialog_service.serving.settings import Settings
+from dialog_service.serving.shared_port import refusal
 from dialog_service.serving.signals import Signals
 from dialog_service.serving.tracing import Tracer, tracer_for
 from dialog_service.serving.validation import ServerLimits, Strategy
@@ -314,7 +315,7 @@ def _bound(server: grpc.aio.Server, settings: Settings) -> int:
             return server.add_secure_port(address, credentials)
         return server.add_insecure_port(address)
     except RuntimeError as error:
-        raise ConfigError(f"cannot listen on {address}; has another server that port?") from error
+        raise refusal(address) from error
 
 
 def _credentials(files: CertificateFiles) -> grpc.ServerCredentials | None:

@@ -154,6 +154,8 @@ class PooledAnswers:
             await self._pools.add(key, found, Origin.GROWTH, is_complete=not found)
         except RequestError as error:  # whoever asks next for this pool has it tried again
             _log.info("a pool of candidates did not grow: %s", error)
+        except Exception:  # nobody waits for it, so nobody else would tell
+            _log.exception("a pool of candidates did not grow")
         finally:
             del self._growing[key]
 

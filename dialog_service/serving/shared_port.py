@@ -26,6 +26,8 @@ def reserved(address: str) -> Iterator[str]:
         ConfigError: another server has that port, or it cannot be shared here.
     """
     host, _, port = address.rpartition(":")
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise ConfigError("DIALOG_PROCESSES (--processes): this system lets none share a port")
     with contextlib.ExitStack() as kept:
         number = int(port)
         for family, place in _places(address):
@@ -37,21 +39,26 @@ def reserved(address: str) -> Iterator[str]:
         yield f"{host}:{number}"
 
 
+def refusal(address: str) -> ConfigError:
+    """Why nothing can listen on HOST:PORT, when that is all that is known."""
+    try:
+        _places(address)
+    except ConfigError as error:
+        return error
+    return ConfigError(f"cannot listen on {address}; has another server that port?")
+
+
 def _places(address: str) -> Sequence[_Place]:
     """Where to bind for an address, those of families that this machine does not speak left out.
 
     Raises:
-        ConfigError: nowhere, or nothing that could be shared.
+        ConfigError: nowhere.
     """
     host, _, port = address.rpartition(":")
-    if not hasattr(socket, "SO_REUSEPORT"):
-        raise ConfigError("DIALOG_PROCESSES (--processes): this system lets none share a port")
     try:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise ConfigError(
-            f"DIALOG_PROCESSES (--processes): {address} is no HOST:PORT that several could share"
-        ) from error
+        raise ConfigError(f"cannot listen on {address}: no such host is known here") from error
     places = dict.fromkeys((family, place) for family, *_, place in found)
     if here := [each for each in places if _is_here(*each)]:
         return here
@@ -94,5 +101,5 @@ def _bound(family: socket.AddressFamily, place: tuple[object, ...], *options: in
 
 def _refusal(address: str, error: OSError) -> ConfigError:
     if error.errno == errno.EADDRINUSE:
-        return ConfigError(f"cannot listen on {address}; has another server that port?")
+        return refusal(address)
     return ConfigError(f"cannot listen on {address}: {error.strerror}")

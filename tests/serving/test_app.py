@@ -172,6 +172,15 @@ async def test_a_port_that_is_taken_stops_the_start():
         assert (await service.ask()).replies
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [("nowhere.invalid:0", "no such host is known here"), ("192.0.2.1:0", "no such address here")],
+)
+async def test_an_address_that_is_not_here_stops_the_start(address: str, why: str):
+    with pytest.raises(ConfigError, match=f"cannot listen on {address}: {why}"):
+        await Server(settings(grpc_address=address), load=no_model).start()
+
+
 async def test_a_checkpoint_that_cannot_be_loaded_stops_the_start_and_leaves_nothing(
     tmp_path: Path,
 ):

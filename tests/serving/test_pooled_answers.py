@@ -7,6 +7,7 @@ import pytest
 from echo_server import EchoModel, Running, running
 from redis_process import RedisProcess
 
+from dialog_service.serving.cache import CandidatePools
 from dialog_service.serving.single_flight import SingleFlight
 from dialog_service.v1 import dialog_pb2 as pb
 
@@ -74,6 +75,20 @@ async def test_a_hit_generates_nothing_has_no_seed_and_makes_the_pool_grow(
         assert len(texts(response)) == 5
         assert len(service.model.batches) == batches
         assert service.metric("dialog_cache_requests_total", result="hit") == 1
+
+
+async def test_a_fault_in_growing_is_told_with_its_traceback_and_costs_no_caller(
+    redis_server: RedisProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async def fail(pools: CandidatePools, key: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(CandidatePools, "texts", fail)
+    async with running(redis_url=redis_server.url) as service:
+        assert all([(await service.ask()).replies for _ in range(2)])
+        await until(lambda: any("did not grow" in record.message for record in caplog.records))
+        assert "ZeroDivisionError" in caplog.text
+        assert (await service.ask()).replies
 
 
 async def test_a_grown_pool_does_not_repeat_itself(redis_server: RedisProcess):

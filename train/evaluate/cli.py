@@ -3,8 +3,8 @@
 import functools
 import inspect
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,10 +97,36 @@ def evaluate(flags: Flags) -> None:
     """Judge a checkpoint or a file of replies, and show the table."""
     output = flags.output or Path("runs") / f"evaluation-{time.strftime('%Y%m%d-%H%M%S')}"
     console = Console(stderr=True)
-    with _ended_in_one_line(console, partial_of(output / REPLIES)):
+    with _ended_in_one_line(console, partial_of(output / REPLIES)), _left_if_used(output):
         report = _evaluated(flags.subject(), flags.options(output), console)
     report.show(Console())
     console.print(f"written to {output}", markup=False, highlight=False, soft_wrap=True)
+
+
+_flags_alone = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+
+@_flags_alone.command(help=_HELP)
+@_taking_flags
+def _checked(flags: Flags) -> None:
+    with _ended_in_one_line(Console(stderr=True)):
+        flags.subject()
+        flags.checked_pair_mode()
+
+
+def refuse_wrong_flags(words: Sequence[str]) -> None:
+    """Look at the words of an evaluation's command line before it is time for it.
+
+    Raises:
+        SystemExit: 2 after what is wrong has been said; after ``--help``, which it shows.
+    """
+    try:
+        _flags_alone(args=list(words), prog_name="python -m train.evaluate")
+    except SystemExit as end:
+        if end.code or "--help" in words:
+            raise
 
 
 @app.command()
@@ -123,6 +149,19 @@ def compare(
 
     with _ended_in_one_line(Console(stderr=True)):
         compare_reports(first, second, output, Console(), seed=seed)
+
+
+@contextmanager
+def _left_if_used(folder: Path) -> Iterator[None]:
+    """After a user's mistake, remove the folder again if it is new and still empty."""
+    was_there = folder.exists()
+    try:
+        yield
+    except UserError:
+        if not was_there:
+            with suppress(OSError):  # not there after all, or not empty
+                folder.rmdir()
+        raise
 
 
 def _evaluated(

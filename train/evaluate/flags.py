@@ -151,7 +151,7 @@ class Flags:
         Raises:
             ConfigError: the folder cannot be made, or flags do not go together.
         """
-        pair_mode = self._checked_pair_mode()
+        pair_mode = self.checked_pair_mode()
         _make(output)
         return Options(
             output=output,
@@ -165,6 +165,12 @@ class Flags:
             ),
             command=shlex.join(["python", "-m", "train.evaluate", *sys.argv[1:]]),
         )
+
+    def checked_pair_mode(self) -> PairMode | None:
+        """Raises ConfigError where the corpus leaves no choice."""
+        if self.pair_mode is not None and self.corpus != "switchboard":
+            raise ConfigError("--pair-mode is for --corpus switchboard")
+        return self.pair_mode
 
     def _checkpoint(self, directory: Path) -> CheckpointSubject:
         return CheckpointSubject(
@@ -211,11 +217,6 @@ class Flags:
         if weight is not None and not 0 <= weight <= 1:
             raise ConfigError(f"--relevance-weight {weight}: must be 0 to 1")
         return asked
-
-    def _checked_pair_mode(self) -> PairMode | None:
-        if self.pair_mode is not None and self.corpus != "switchboard":
-            raise ConfigError("--pair-mode is for --corpus switchboard")
-        return self.pair_mode
 
 
 def _make(folder: Path) -> None:

@@ -13,6 +13,7 @@ from dialog_service.errors import ConfigError, UserError
 from train.data.corpora import CorpusSource
 from train.data.examples import ExampleOptions, load_examples
 from train.data.pairs import PairMode
+from train.evaluate.cli import refuse_wrong_flags
 from train.experiments.collection import TABLE_MD, collect, write_table
 from train.experiments.request import Place, Request, Run
 from train.experiments.row_job import is_finished
@@ -125,6 +126,8 @@ def experiments(
         )
         for run in request.runs():
             run.refuse_other_values()
+        for section in experiment.sections:
+            refuse_wrong_flags(("best", *request.runs()[0].evaluation_asked(section)))
         ending = _NOTHING_DONE if only_table else _done(request, effort, console)
         _show(request, collect_to, console)
     except UserError as error:
@@ -198,9 +201,12 @@ def _show(request: Request, collect_to: Path | None, console: Console) -> None:
     """
     finished = _write(request)
     whole = _whole(request)
+    if not finished:
+        _say(console, f"no row of {len(whole.runs())} is finished: no table")
+        return
     place = request.place.output / TABLE_MD
     _say(console, f"{len(finished)} of {len(whole.runs())} rows in {place}")
-    if finished and collect_to:
+    if collect_to:
         _say(console, f"copied to {collect(whole, finished, collect_to)}")
 
 

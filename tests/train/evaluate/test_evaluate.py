@@ -194,6 +194,7 @@ def test_a_mistake_is_one_line_and_code_2(
     [line] = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert problem in line
+    assert not any(Path().glob("runs/*"))  # no empty folder is left behind
 
 
 QUICK = ("--data-dir", TOY, "--device", "cpu", "--no-bm25", "--no-relevance", "--no-health",

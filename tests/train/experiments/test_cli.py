@@ -65,10 +65,29 @@ def test_a_mistake_is_one_line(tmp_path: Path, monkeypatch, flags: list[str], co
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("flag", "complaint"),
+    [
+        ("--no-bm26", "No such option"),
+        ("--replies=x", "Invalid value for '--replies'"),
+        ("--pair-mode=turns", "--pair-mode is for --corpus switchboard"),
+        ("--candidates=0", "--candidates 0: must be 1 to 100"),
+    ],
+)
+def test_a_mistake_in_what_evaluates_is_told_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str, complaint: str
+):
+    monkeypatch.chdir(tmp_path)
+    result = run("dailydialog", "--rows", "ded", f"--evaluate-with={flag}")
+    assert result.exit_code == 2
+    assert complaint in " ".join(result.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_table_of_nothing_is_no_table(tmp_path: Path):
     result = run("dailydialog", "--rows", "ded", "--output", tmp_path / "out", "--only-table")
     assert result.exit_code == 0
-    assert "0 of 4 rows" in result.stderr
+    assert "no row of 4 is finished: no table" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 
@@ -31,6 +32,11 @@ folder holds best/ (the checkpoint: dialog-service serve --model FOLDER), traini
 tensorboard/. Ctrl-C or SIGTERM saves and stops; a second one stops without saving. On several GPUs:
 torchrun --nproc-per-node 4 -m train.wed ...
 """
+_TOO_LITTLE_MEMORY = (
+    "the GPU's memory is too small; train on fewer pairs at once (--set "
+    "optimisation.batch_size=N), with a smaller --preset, on another --device, or when fewer "
+    "programs use it"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +132,9 @@ def command(choose: Callable[..., Choice], description: str) -> typer.Typer:
             code = run(choose(**given), Flags(**values))
         except UserError as error:
             typer.echo(f"error: {error}", err=True)
+            code = 2
+        except torch.OutOfMemoryError as error:
+            typer.echo(f"error: {_TOO_LITTLE_MEMORY} ({str(error).partition('. ')[0]})", err=True)
             code = 2
         except KeyboardInterrupt:
             typer.echo("stopped before the first step: nothing to resume", err=True)

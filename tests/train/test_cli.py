@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner, Result
 
@@ -222,3 +223,13 @@ def test_an_interruption_before_the_first_step_is_one_line(run: Run, tmp_path: P
     result = run(wed.app, "--output", tmp_path / "run")
     assert result.exit_code == 130
     assert result.stderr == "stopped before the first step: nothing to resume\n"
+
+
+def test_a_gpu_with_too_little_memory_is_one_line(run: Run, tmp_path: Path, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+
+    monkeypatch.setattr(cli, "fit", fail)
+    line = one_line(run(wed.app, "--output", tmp_path / "run"))
+    assert "optimisation.batch_size" in line
+    assert line.endswith("(CUDA out of memory)")
